@@ -1,0 +1,187 @@
+/**
+ * The file system calls that durability rests on, behind one seam. `deliver/` and `seen.ts` reach the disk through
+ * a {@link Disk} only, so that tests can record every call, refuse any of them, or play a file system that forgets.
+ */
+import { constants } from 'node:fs';
+import * as fs from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+
+/** How a file is opened. All refuse to follow a symbolic link in the last component (O_NOFOLLOW). */
+export type OpenMode =
+  /** Must not exist yet (O_EXCL); for writing from the start. */
+  | 'create'
+  /** Created when missing; every write goes to the end (O_APPEND), whoever else writes; may be read too. */
+  | 'append'
+  /** Created when missing; reading and writing. */
+  | 'update'
+  /** Must exist; for reading. */
+  | 'read';
+
+/** An open file. Errors are Node's own, with `code` (ENOSPC, EIO, …); nothing is retried after a failed sync. */
+export interface DiskFile {
+  readonly fd: number;
+  readonly path: string;
+  /** Writes all of it, going on after a short write; one system call for the usual case. */
+  write(data: Buffer): Promise<void>;
+  /** Up to `length` bytes from `position`; shorter only at the end of the file. */
+  read(position: number, length: number): Promise<Buffer>;
+  stat(): Promise<Stats>;
+  truncate(length: number): Promise<void>;
+  /** fsync: data and metadata are on stable storage when it resolves. */
+  sync(): Promise<void>;
+  /** fdatasync: data, and the metadata needed to read it back. */
+  datasync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The calls. `mode` is a permission such as 0o600; the umask applies (the command sets 0o077 when it starts). */
+export interface Disk {
+  open(path: string, how: OpenMode, mode?: number): Promise<DiskFile>;
+  /** Makes the directory (0o700 unless told) and its missing parents, and syncs what it made; an existing one is left as it is. */
+  mkdir(path: string, mode?: number): Promise<void>;
+  link(from: string, to: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  readdir(path: string): Promise<string[]>;
+  /** undefined when nothing is there. Never follows a symbolic link in the last component. */
+  lstat(path: string): Promise<Stats | undefined>;
+  /** fsync on a directory: the names in it are on stable storage when it resolves. */
+  syncDirectory(path: string): Promise<void>;
+}
+
+const FLAGS: Readonly<Record<OpenMode, number>> = {
+  create: constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+  append: constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW,
+  update: constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW,
+  read: constants.O_RDONLY | constants.O_NOFOLLOW,
+};
+
+class NodeFile implements DiskFile {
+  readonly #handle: fs.FileHandle;
+
+  constructor(
+    handle: fs.FileHandle,
+    readonly path: string,
+  ) {
+    this.#handle = handle;
+  }
+
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  async write(data: Buffer): Promise<void> {
+    let done = 0;
+    while (done < data.length) {
+      const { bytesWritten } = await this.#handle.write(data, done, data.length - done);
+      done += bytesWritten;
+    }
+  }
+
+  async read(position: number, length: number): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafe(length);
+    let done = 0;
+    while (done < length) {
+      const { bytesRead } = await this.#handle.read(buffer, done, length - done, position + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return buffer.subarray(0, done);
+  }
+
+  stat(): Promise<Stats> {
+    return this.#handle.stat();
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.#handle.truncate(length);
+  }
+
+  sync(): Promise<void> {
+    return this.#handle.sync();
+  }
+
+  datasync(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+/** The real file system. */
+export const nodeDisk: Disk = {
+  async open(path, how, mode = 0o600) {
+    return new NodeFile(await fs.open(path, FLAGS[how], mode), path);
+  },
+
+  async mkdir(path, mode = 0o700) {
+    const first = await fs.mkdir(path, { recursive: true, mode });
+    if (first === undefined) return;
+    await syncUpTo(path, first);
+  },
+
+  link: (from, to) => fs.link(from, to),
+  rename: (from, to) => fs.rename(from, to),
+  unlink: (path) => fs.unlink(path),
+  readdir: (path) => fs.readdir(path),
+
+  async lstat(path) {
+    try {
+      return await fs.lstat(path);
+    } catch (error) {
+      if (errno(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  },
+
+  async syncDirectory(path) {
+    const handle = await fs.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+};
+
+/** The errno name of a failed system call ('ENOSPC', …), or undefined when it is no such error. */
+export function errno(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** Syncs the parents of all directories from `path` up to `first`, the topmost one that was made. */
+async function syncUpTo(path: string, first: string): Promise<void> {
+  const { dirname } = await import('node:path');
+  let directory = path;
+  for (;;) {
+    const parent = dirname(directory);
+    await nodeDisk.syncDirectory(parent);
+    if (directory === first || parent === directory) return;
+    directory = parent;
+  }
+}
+
+/**
+ * Shares one run of `work` among all who ask while the previous run is under way: a caller's promise settles with a
+ * run that began after the call. This is how many deliveries share one sync.
+ */
+export function grouped(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  const start = (): Promise<void> => {
+    next = undefined;
+    const run = work().finally(() => {
+      if (running === run) running = undefined;
+    });
+    running = run;
+    return run;
+  };
+  return () => {
+    if (running === undefined) return start();
+    next ??= running.then(start, start);
+    return next;
+  };
+}
