@@ -3,8 +3,9 @@
  * a {@link Disk} only, so that tests can record every call, refuse any of them, or play a file system that forgets.
  */
 import { constants } from 'node:fs';
-import * as fs from 'node:fs/promises';
 import type { Stats } from 'node:fs';
+import * as fs from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 /** How a file is opened. All refuse to follow a symbolic link in the last component (O_NOFOLLOW). */
 export type OpenMode =
@@ -154,7 +155,6 @@ export function errno(error: unknown): string | undefined {
 
 /** Syncs the parents of all directories from `path` up to `first`, the topmost one that was made. */
 async function syncUpTo(path: string, first: string): Promise<void> {
-  const { dirname } = await import('node:path');
   let directory = path;
   for (;;) {
     const parent = dirname(directory);

@@ -116,15 +116,10 @@ export class PopfetchError extends Error {
   }
 
   /** The same error, now saying which account and phase it belongs to; what is already known is kept. */
-  within(account: string, phase?: Phase): PopfetchError {
-    return new PopfetchError(this.code, this.message, {
-      account: this.account ?? account,
-      ...defined('phase', this.phase ?? phase),
-      ...defined('serverText', this.serverText),
-      ...defined('remedy', this.remedy),
-      exit: this.exit,
-      cause: this.cause,
-    });
+  within(where: { readonly account?: string; readonly phase?: Phase }): PopfetchError {
+    const { code, message, serverText, remedy, exit, cause } = this;
+    const known = { account: this.account ?? where.account, phase: this.phase ?? where.phase };
+    return new PopfetchError(code, message, defined({ ...known, serverText, remedy, exit, cause }));
   }
 }
 
@@ -144,6 +139,8 @@ export function exitCode(errors: readonly PopfetchError[]): number {
   return errors.find((error) => !error.temporary)?.exit ?? 75;
 }
 
-function defined<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
-  return value === undefined ? {} : ({ [key]: value } as Record<K, V>);
+/** The same object without its undefined properties. */
+function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }

@@ -16,6 +16,8 @@ export interface Listing {
   readonly messages: readonly Listed[];
   /** Octets of all of them by STAT. */
   readonly octets: number;
+  /** Whether every message that STAT counted is in it: only then does absence mean anything. */
+  readonly complete: boolean;
   /** Oddities that were tolerated, each a sentence for a person. */
   readonly notes: readonly string[];
 }

@@ -1,0 +1,49 @@
+/** The body of one answer on its way to its reader. */
+import { PopfetchError } from '../errors.js';
+
+/**
+ * A body that may be left early without breaking the conversation: what its reader does not take is read to the dot
+ * by drain(). It may not grow past a limit.
+ */
+export class Body implements AsyncIterable<Buffer> {
+  readonly #pieces: AsyncGenerator<Buffer, void, undefined>;
+  readonly #limit: number;
+  #octets = 0;
+
+  /** @param limit octets allowed */
+  constructor(pieces: AsyncGenerator<Buffer, void, undefined>, limit: number) {
+    this.#pieces = pieces;
+    this.#limit = limit;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Buffer, void, undefined> {
+    return {
+      next: () => this.#next(),
+      // Not passed on: leaving a `for await` early must not end the generator that drain() goes on with.
+      return: () => Promise.resolve({ done: true, value: undefined }),
+    };
+  }
+
+  /** Reads what is left. At once when the reader has seen the end. @throws what the connection throws. */
+  async drain(): Promise<void> {
+    while ((await this.#next()).done !== true);
+  }
+
+  async #next(): Promise<IteratorResult<Buffer, void>> {
+    const result = await this.#pieces.next();
+    if (result.done !== true) {
+      this.#octets += result.value.length;
+      if (this.#octets > this.#limit) {
+        throw new PopfetchError(
+          'DATA',
+          `the message is larger than ${this.#limit} octets, whatever LIST said`,
+          {
+            phase: 'retrieve',
+            remedy: 'raise maxSize to fetch it',
+          },
+        );
+      }
+    }
+    return result;
+  }
+}

@@ -1,0 +1,387 @@
+/** Octets to and from one server. The only file that touches `node:net` and `node:tls`. */
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { PopfetchError } from '../errors.js';
+import { Dots } from './dots.js';
+import { COMMAND, READ_AHEAD, STATUS_LINE } from './limits.js';
+import { chainOf, pinError, tlsError, type ChannelInfo, type TlsSettings } from './trust.js';
+
+/** Sees each line that goes by (`C` ours, `S` the server's, `*` a remark), secrets masked, nothing escaped. */
+export type Tap = (direction: 'C' | 'S' | '*', text: string) => void;
+
+/** Milliseconds. A clock runs only while something is awaited from the server. */
+export interface Timeouts {
+  /** For DNS, TCP and TLS together; again for a handshake after STLS. */
+  readonly connect: number;
+  /** For a status line. */
+  readonly reply: number;
+  /** For the next octets of a body. */
+  readonly idle: number;
+}
+
+export interface SendOptions {
+  /** What to show of the line instead of the line itself: how a sender marks a secret. */
+  readonly shown?: string;
+  /** Octets allowed, CRLF included; 255 unless told (RFC 2449 section 4). */
+  readonly limit?: number;
+}
+
+/**
+ * A conversation in lines and bodies. It is reading a line or a body, never both, and only one read is under way.
+ * After any failure only close() is left.
+ */
+export interface Connection {
+  readonly channel: ChannelInfo;
+  /** True where the octets never leave this machine. */
+  readonly loopback: boolean;
+  /** Octets that have arrived and nobody has asked for yet. */
+  readonly pending: number;
+  /** Writes lines, in one piece. @throws PROTOCOL for a line with CR, LF or NUL in it, or longer than allowed. */
+  send(lines: string | readonly string[], options?: SendOptions): void;
+  /** The next line without its end (CRLF, or a lone LF), as latin1. @throws TIMEOUT, LOST, PROTOCOL (too long). */
+  readLine(limit?: number, timeout?: number): Promise<string>;
+  /** A multi-line body up to its terminating dot, dot-stuffing taken out. @throws TIMEOUT, LOST: it is not whole. */
+  body(): AsyncGenerator<Buffer, void, undefined>;
+  /** Goes on in TLS. Octets that came in clear and were not asked for are fatal: they may be an attacker's. @throws TLS, TIMEOUT */
+  startTls(settings: TlsSettings): Promise<void>;
+  /** Never shows any of these in a trace or through {@link masked}. */
+  hide(secrets: readonly string[]): void;
+  /** `text` with all hidden secrets replaced. */
+  masked(text: string): string;
+  /** Drops the connection; a read under way fails with `reason`. Never throws. */
+  close(reason?: PopfetchError): void;
+}
+
+/** Where to connect to. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+  /** TLS from the first octet (RFC 8314); undefined for a clear start. */
+  readonly tls: TlsSettings | undefined;
+  readonly timeouts: Timeouts;
+  /** Drops the connection at once, in whatever phase, with its reason (a PopfetchError) as the error. */
+  readonly signal: AbortSignal;
+  readonly tap?: Tap | undefined;
+}
+
+/** Connects. DNS, TCP and TLS share one deadline. @throws CONNECT, TIMEOUT, TLS */
+export async function connect(endpoint: Endpoint): Promise<Connection> {
+  const { host, port, tls, timeouts, tap, signal } = endpoint;
+  const start = performance.now();
+  const socket = await dial(host, port, timeouts.connect, signal);
+  tap?.('*', `connected to ${host} port ${port} (${socket.remoteAddress ?? ''})`);
+  const connection = new SocketConnection(socket, timeouts, tap);
+  const drop = (): void => {
+    connection.close(signal.reason as PopfetchError);
+  };
+  signal.addEventListener('abort', drop, { once: true });
+  socket.once('close', () => {
+    signal.removeEventListener('abort', drop);
+  });
+  if (tls !== undefined) await connection.startTls(tls, timeouts.connect - (performance.now() - start));
+  return connection;
+}
+
+function dial(host: string, port: number, timeout: number, signal: AbortSignal): Promise<Socket> {
+  const socket = connectTcp({ host, port });
+  return new Promise<Socket>((resolve, reject) => {
+    const late = (): void => {
+      const sentence = `no connection to ${host} port ${port} within ${timeout / 1000} s`;
+      reject(new PopfetchError('TIMEOUT', sentence, { phase: 'connect' }));
+    };
+    const timer = setTimeout(late, timeout);
+    const failed = (cause: NodeJS.ErrnoException): void => {
+      reject(new PopfetchError('CONNECT', connectSentence(cause, host, port), { phase: 'connect', cause }));
+    };
+    const aborted = (): void => {
+      reject(signal.reason as PopfetchError);
+    };
+    signal.addEventListener('abort', aborted, { once: true });
+    socket.once('error', failed).once('connect', () => {
+      resolve(socket.setNoDelay(true));
+    });
+    socket.once('close', () => {
+      clearTimeout(timer);
+    });
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.off('error', failed);
+      signal.removeEventListener('abort', aborted);
+    });
+    if (signal.aborted) aborted();
+  }).catch((error: unknown) => {
+    socket.on('error', () => undefined).destroy();
+    throw error;
+  });
+}
+
+function connectSentence(cause: NodeJS.ErrnoException, host: string, port: number): string {
+  switch (cause.code ?? '') {
+    case 'ENOTFOUND':
+      return `there is no host named ${host}`;
+    case 'EAI_AGAIN':
+      return `the name ${host} cannot be looked up now`;
+    case 'ECONNREFUSED':
+      return `${host} refuses connections on port ${port}`;
+    default:
+      return `cannot connect to ${host} port ${port} (${cause.code ?? cause.message})`;
+  }
+}
+
+const FORBIDDEN = /[\r\n\0]/;
+const CLEAR: ChannelInfo = { protocol: undefined, chain: [] };
+
+class SocketConnection implements Connection {
+  readonly loopback: boolean;
+  #socket: Socket;
+  readonly #timeouts: Timeouts;
+  readonly #tap: Tap | undefined;
+  #unlisten: () => void;
+  #channel: ChannelInfo = CLEAR;
+  #secrets: readonly string[] = [];
+  /** What has arrived and is not read. */
+  #chunks: Buffer[] = [];
+  #pending = 0;
+  /** Why nothing more will come. */
+  #failure: PopfetchError | undefined;
+  /** Wakes the one read that waits for more. */
+  #wake: () => void = () => undefined;
+
+  constructor(socket: Socket, timeouts: Timeouts, tap: Tap | undefined) {
+    this.#socket = socket;
+    this.#timeouts = timeouts;
+    this.#tap = tap;
+    this.loopback = isLoopback(socket.remoteAddress);
+    this.#unlisten = this.#listen();
+  }
+
+  get channel(): ChannelInfo {
+    return this.#channel;
+  }
+
+  get pending(): number {
+    return this.#pending;
+  }
+
+  send(lines: string | readonly string[], options: SendOptions = {}): void {
+    this.#check();
+    const { shown, limit = COMMAND } = options;
+    let text = '';
+    for (const line of typeof lines === 'string' ? [lines] : lines) {
+      if (FORBIDDEN.test(line)) {
+        throw new PopfetchError('PROTOCOL', 'a command with a line break or NUL in it was not sent');
+      }
+      if (Buffer.byteLength(line) + 2 > limit) {
+        throw new PopfetchError('PROTOCOL', `a command longer than ${limit} octets was not sent`, {
+          remedy: 'the user name or password is too long for this way to log in; try another auth',
+        });
+      }
+      this.#tap?.('C', this.masked(shown ?? line));
+      text += `${line}\r\n`;
+    }
+    this.#socket.write(text);
+  }
+
+  async readLine(limit = STATUS_LINE, timeout = this.#timeouts.reply): Promise<string> {
+    const deadline = performance.now() + timeout;
+    for (;;) {
+      const line = this.#takeLine(limit);
+      if (line !== undefined) {
+        this.#tap?.('S', this.masked(line));
+        return line;
+      }
+      await this.#more(deadline - performance.now(), timeout, 'an answer');
+    }
+  }
+
+  async *body(): AsyncGenerator<Buffer, void, undefined> {
+    const dots = new Dots();
+    let octets = 0;
+    while (!dots.ended) {
+      const chunk = this.#chunks.shift();
+      if (chunk === undefined) {
+        await this.#more(this.#timeouts.idle, this.#timeouts.idle, 'the rest of a message or listing');
+        continue;
+      }
+      const pieces: Buffer[] = [];
+      const end = dots.push(chunk, pieces);
+      // What follows the body is put back before anything is handed out: the reader may leave early.
+      if (end >= 0 && end < chunk.length) this.#chunks.unshift(chunk.subarray(end));
+      this.#took(end >= 0 ? end : chunk.length);
+      for (const piece of pieces) {
+        octets += piece.length;
+        yield piece;
+      }
+    }
+    this.#tap?.('S', `[${octets} octets]`);
+  }
+
+  async startTls(settings: TlsSettings, timeout = this.#timeouts.connect): Promise<void> {
+    if (this.#pending > 0) {
+      throw new PopfetchError('TLS', 'the server sent data in clear after agreeing to TLS', {
+        phase: 'tls',
+        remedy: 'somebody may be tampering with the connection; use tls: implicit',
+      });
+    }
+    this.#unlisten();
+    const tls = await handshake(this.#socket, settings, timeout);
+    this.#socket = tls;
+    this.#channel = {
+      protocol: tls.getProtocol() ?? undefined,
+      chain: chainOf(tls.getPeerCertificate(true)),
+    };
+    this.#tap?.('*', `secured with ${this.#channel.protocol ?? 'TLS'}`);
+    this.#unlisten = this.#listen();
+  }
+
+  hide(secrets: readonly string[]): void {
+    this.#secrets = secrets;
+  }
+
+  masked(text: string): string {
+    return this.#secrets.reduce((shown, secret) => shown.replaceAll(secret, '********'), text);
+  }
+
+  close(reason = new PopfetchError('LOST', 'the connection was closed')): void {
+    this.#fail(reason);
+    this.#socket.destroy();
+  }
+
+  /** @returns what takes the listeners off again, for the secured socket that follows the clear one. */
+  #listen(): () => void {
+    const socket = this.#socket;
+    const data = (chunk: Buffer): void => {
+      this.#arrived(chunk);
+    };
+    const end = (): void => {
+      this.#fail(new PopfetchError('LOST', 'the server closed the connection'));
+    };
+    const error = (cause: NodeJS.ErrnoException): void => {
+      this.#fail(
+        new PopfetchError('LOST', `the connection broke (${cause.code ?? cause.message})`, { cause }),
+      );
+    };
+    socket.on('data', data).on('end', end).on('close', end).on('error', error);
+    return () => {
+      socket.off('data', data).off('end', end).off('close', end).off('error', error);
+    };
+  }
+
+  #arrived(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#pending += chunk.length;
+    if (this.#pending > READ_AHEAD) this.#socket.pause();
+    this.#wake();
+  }
+
+  #fail(reason: PopfetchError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = reason;
+    this.#tap?.('*', reason.message);
+    this.#wake();
+  }
+
+  #took(octets: number): void {
+    this.#pending -= octets;
+    if (this.#pending <= READ_AHEAD / 2 && this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** Resolves when there is more to read. What arrived before a failure is read first. */
+  async #more(remaining: number, timeout: number, what: string): Promise<void> {
+    this.#check();
+    const before = this.#pending;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve, reject) => {
+      this.#wake = resolve;
+      const late = (): void => {
+        reject(new PopfetchError('TIMEOUT', `the server did not send ${what} within ${timeout / 1000} s`));
+      };
+      timer = setTimeout(late, Math.max(remaining, 0));
+    }).finally(() => {
+      clearTimeout(timer);
+    });
+    if (this.#pending === before) this.#check();
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Takes a line out of what has arrived, or undefined while it is not whole. */
+  #takeLine(limit: number): string | undefined {
+    let length = 0;
+    for (const [index, chunk] of this.#chunks.entries()) {
+      const end = chunk.indexOf(0x0a);
+      length += end < 0 ? chunk.length : end + 1;
+      if (length > limit) break;
+      if (end < 0) continue;
+      const head = this.#chunks.splice(0, index);
+      const rest = chunk.subarray(end + 1);
+      if (rest.length > 0) this.#chunks[0] = rest;
+      else this.#chunks.shift();
+      this.#took(length);
+      const line = Buffer.concat([...head, chunk.subarray(0, end)]).toString('latin1');
+      return line.endsWith('\r') ? line.slice(0, -1) : line;
+    }
+    if (length > limit) {
+      throw new PopfetchError('PROTOCOL', `the server sent a line of more than ${limit} octets`);
+    }
+    return undefined;
+  }
+}
+
+function handshake(socket: Socket, settings: TlsSettings, timeout: number): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const secured = connectTls({
+      socket,
+      // Without `host` a certificate would be checked against "localhost".
+      host: settings.servername,
+      ...(isAddress(settings.servername) ? {} : { servername: settings.servername }),
+      // Explicit, so that NODE_TLS_REJECT_UNAUTHORIZED=0 changes nothing. A pin replaces the authorities.
+      rejectUnauthorized: settings.pin === undefined,
+      minVersion: settings.minVersion,
+      ...(settings.ca === undefined ? {} : { ca: [...settings.ca] }),
+    });
+    const settle = (error: PopfetchError | undefined): void => {
+      clearTimeout(timer);
+      secured.off('error', onError).off('close', onClose);
+      if (error === undefined) {
+        resolve(secured);
+        return;
+      }
+      secured.on('error', () => undefined);
+      secured.destroy();
+      socket.destroy();
+      reject(error);
+    };
+    const onError = (cause: Error): void => {
+      settle(tlsError(cause, settings));
+    };
+    const onClose = (): void => {
+      settle(tlsError(new Error('the server closed the connection'), settings));
+    };
+    const timer = setTimeout(
+      () => {
+        settle(
+          new PopfetchError('TIMEOUT', `no TLS handshake with ${settings.servername} in time`, {
+            phase: 'tls',
+          }),
+        );
+      },
+      Math.max(timeout, 0),
+    );
+    secured.once('error', onError).once('close', onClose);
+    secured.once('secureConnect', () => {
+      settle(pinError(secured.getPeerCertificate(), settings));
+    });
+  });
+}
+
+function isAddress(name: string): boolean {
+  return /^[\d.]+$/.test(name) || name.includes(':');
+}
+
+/** Whether an address of this machine itself (127.0.0.0/8, ::1). */
+export function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && /^(::ffff:)?127\.|^::1$/.test(address);
+}
