@@ -1,58 +1,303 @@
-/** The configuration: fields, defaults, types. (Types first; the zod schema replaces this file's body.) */
+/**
+ * What a config file may hold, and its JSON Schema. Every `error` is a phrase that says what is expected there. The
+ * types that the rest of popfetch sees are in account.ts; the checks below do not compile when they drift apart.
+ */
+import * as z from 'zod';
+import { DEFAULTS, PORTS, type Account, type DestinationConfig, type PasswordSource } from './account.js';
+import { findings } from './issues.js';
+import type { Expanded } from './paths.js';
+import type { Finding, Path } from './problems.js';
+import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } from './units.js';
 
-/** Where a password comes from. A `value` stands in the file itself. */
-export type PasswordSource =
-  | { readonly value: string }
-  | { readonly env: string }
-  | { readonly file: string }
-  | { readonly command: readonly string[] };
+export type { Account, Config, DestinationConfig, PasswordSource, TlsOptions } from './account.js';
 
-export interface TlsOptions {
-  readonly mode: 'implicit' | 'starttls' | 'none';
-  /** PEM file with certificates trusted besides the system's. Absolute path. */
-  readonly ca?: string | undefined;
-  /** SHA-256 fingerprints of accepted server certificates, lower-case hex. Non-empty when given. */
-  readonly pin?: readonly string[] | undefined;
-  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
-  /** Name to verify and to send as SNI, when it is not `host`. */
-  readonly servername?: string | undefined;
+/** setTimeout counts in 31 bits: a longer timeout would fire at once. */
+const LONGEST_TIMEOUT = 2 ** 31 - 1;
+
+const MODES = ['implicit', 'starttls', 'none'] as const;
+const HOST =
+  /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[\w.-]+)?)$/;
+const PIN = /^sha256:(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$/;
+const NAME = /^(?!-)[^\s\p{C}/*?[]{1,64}$/u;
+
+const EXPECTED = {
+  name: 'a name of 1 to 64 printable characters, without blanks and / * ? [, and not starting with -',
+  password: 'the password as text in quotes and on one line, or one of env, file, command',
+  command: 'a list of the program and its arguments, such as [pass, show, mail/work]',
+  tls: 'implicit, starttls, none, or a mapping',
+  pin: '"sha256:" and 64 hexadecimal digits, or a list of them',
+  delivery: '{maildir: PATH}, {mbox: PATH}, stdout, or a list of them',
+  destination: 'one of {maildir: PATH}, {mbox: PATH}, stdout',
+  delete: 'never, delivered, or a duration such as 30d',
+  size: 'a size such as 20MiB, 256KiB or 1000000',
+  timeout: 'a duration of at most 24d, such as 90s or 5m',
+} as const;
+
+/** Text on one line: CR, LF and NUL could end a command to the server early, so no value may hold them. */
+const line = (expected: string) => z.string({ error: expected }).regex(/^[^\r\n\0]+$/, { error: expected });
+
+const word = <const T extends readonly string[]>(words: T) =>
+  z.enum(words, { error: `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}` });
+
+const flag = () => z.boolean({ error: 'true or false' });
+
+const count = (least: number, expected: string) => z.int({ error: expected }).min(least, { error: expected });
+
+/** A mapping with these keys and no others. For unknown keys the message is the list of the known ones. */
+const mapping = <T extends z.core.$ZodLooseShape>(shape: T, expected: string) =>
+  z.strictObject(shape, {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : expected),
+  });
+
+const duration = (expected: string) =>
+  z
+    .string({ error: expected })
+    .regex(DURATION, { error: expected })
+    .transform((text) => parseDuration(text) ?? NaN);
+
+const timeout = duration(EXPECTED.timeout).refine((value) => value > 0 && value <= LONGEST_TIMEOUT, {
+  error: EXPECTED.timeout,
+});
+
+const size = z
+  .union(
+    [count(1, EXPECTED.size), z.string({ error: EXPECTED.size }).regex(SIZE, { error: EXPECTED.size })],
+    { error: EXPECTED.size },
+  )
+  .transform((value) => (typeof value === 'number' ? value : (parseSize(value) ?? NaN)))
+  .refine((value) => value > 0, { error: EXPECTED.size });
+
+/** Gives a field its help text and, where there is one, its default as it would be written in a file. */
+const field = <T extends z.ZodType>(schema: T, description: string, byDefault?: string | number | boolean) =>
+  schema.exactOptional().meta({ description, ...(byDefault === undefined ? {} : { default: byDefault }) });
+
+/** Makes a path of a config absolute. */
+type Expand = (text: string) => Expanded;
+
+function path(expand: Expand) {
+  return line('a path on one line').transform((text, context) => {
+    const expanded = expand(text);
+    if ('path' in expanded) return expanded.path;
+    context.addIssue({ code: 'custom', message: expanded.expected });
+    return z.NEVER;
+  });
 }
 
-/** One destination as configured. Paths are absolute. */
-export type DestinationConfig = { readonly maildir: string } | { readonly mbox: string } | 'stdout';
+function passwordOf(expand: Expand) {
+  const argument = z.string({ error: EXPECTED.command }).regex(/^[^\r\n\0]*$/, { error: EXPECTED.command });
+  return z.union(
+    [
+      line(EXPECTED.password).transform((value): PasswordSource => ({ value })),
+      mapping(
+        {
+          env: field(line('the name of an environment variable'), 'Environment variable that holds it.'),
+          file: field(path(expand), 'File whose first line it is. Others must not be able to read the file.'),
+          command: field(
+            z.array(argument, { error: EXPECTED.command }).nonempty({ error: EXPECTED.command }),
+            'Program and arguments, run without a shell, for 10 s at most; the first line it prints is the password.',
+          ),
+        },
+        EXPECTED.password,
+      )
+        .refine(holdsOne, { error: EXPECTED.password })
+        .meta({ minProperties: 1, maxProperties: 1 })
+        .transform(({ env, file, command = [] }): PasswordSource => {
+          if (env !== undefined) return { env };
+          return file !== undefined ? { file } : { command };
+        }),
+    ],
+    { error: EXPECTED.password },
+  );
+}
 
-/** One account with all defaults filled in. Times in milliseconds, sizes in octets. */
-export interface Account {
-  readonly name: string;
-  readonly host: string;
-  readonly port: number;
-  readonly tls: TlsOptions;
-  readonly user: string;
-  readonly password: PasswordSource;
-  readonly auth: 'auto' | 'user' | 'apop' | 'plain';
-  readonly insecure: boolean;
-  /** At least one. */
-  readonly deliver: readonly DestinationConfig[];
-  /** A number: that many milliseconds after delivery. */
-  readonly delete: 'never' | 'delivered' | number;
-  /** Messages per run; 0 = all. */
-  readonly limit: number;
-  readonly maxSize: number;
-  readonly order: 'oldest' | 'newest' | 'smallest';
-  readonly eol: 'lf' | 'crlf';
-  readonly timeout: {
-    readonly connect: number;
-    readonly reply: number;
-    readonly idle: number;
-    readonly session: number;
+function tlsOf(expand: Expand) {
+  const pin = z.string({ error: EXPECTED.pin }).regex(PIN, { error: EXPECTED.pin }).transform(plainHex);
+  const pins = z.array(pin, { error: EXPECTED.pin }).nonempty({ error: EXPECTED.pin });
+  const options = mapping(
+    {
+      mode: field(word(MODES), 'How the session is encrypted.', DEFAULTS.tls.mode),
+      ca: field(path(expand), 'PEM file with certificates to trust besides those of the system.'),
+      pin: field(
+        z.union([pin.transform((one) => [one]), pins], { error: EXPECTED.pin }),
+        'SHA-256 fingerprints of the certificates to accept: "sha256:" and 64 hexadecimal digits, or a list of them.',
+      ),
+      minVersion: field(word(['TLSv1.2', 'TLSv1.3']), 'Oldest version to accept.', DEFAULTS.tls.minVersion),
+      servername: field(
+        z.string({ error: 'a host name' }).regex(HOST, { error: 'a host name' }),
+        'Name in the certificate, where it is not that of the host.',
+      ),
+    },
+    EXPECTED.tls,
+  );
+  return z.union([word(MODES), options], { error: EXPECTED.tls });
+}
+
+function deliverOf(expand: Expand) {
+  const destination = z.union(
+    [
+      z.literal('stdout'),
+      mapping(
+        {
+          maildir: field(path(expand), 'Maildir; made when missing.'),
+          mbox: field(path(expand), 'mbox file; made when missing.'),
+        },
+        EXPECTED.destination,
+      )
+        .refine(holdsOne, { error: EXPECTED.destination })
+        .meta({ minProperties: 1, maxProperties: 1 })
+        .transform(({ maildir, mbox = '' }): DestinationConfig =>
+          maildir !== undefined ? { maildir } : { mbox },
+        ),
+    ],
+    { error: EXPECTED.destination },
+  );
+  const list = z.array(destination, { error: EXPECTED.delivery }).nonempty({ error: EXPECTED.delivery });
+  return z.union([destination.transform((one) => [one]), list], { error: EXPECTED.delivery });
+}
+
+const timeouts = mapping(
+  {
+    connect: field(timeout, 'To connect, TLS included.', formatDuration(DEFAULTS.timeout.connect)),
+    reply: field(timeout, 'For the first line of a reply.', formatDuration(DEFAULTS.timeout.reply)),
+    idle: field(timeout, 'Between two pieces of a message.', formatDuration(DEFAULTS.timeout.idle)),
+    session: field(timeout, 'For the whole session.', formatDuration(DEFAULTS.timeout.session)),
+  },
+  'a mapping of connect, reply, idle, session to durations',
+);
+
+const deletion = z.union(
+  [
+    word(['never', 'delivered']),
+    duration(EXPECTED.delete).refine((value) => Number.isSafeInteger(value), { error: EXPECTED.delete }),
+  ],
+  { error: EXPECTED.delete },
+);
+
+function accountOf(expand: Expand) {
+  const port = 'a port, 1 to 65535';
+  const host = 'a host name or an address, without the port';
+  const shape = {
+    host: field(
+      z.string({ error: host }).regex(HOST, { error: host }),
+      'Name or address of the POP3 server.',
+    ),
+    port: field(
+      count(1, port).max(65_535, { error: port }),
+      `Port of the server. Default: ${PORTS.implicit} for tls implicit, else ${PORTS.none}.`,
+    ),
+    tls: field(
+      tlsOf(expand),
+      'Encryption: implicit (from the first byte), starttls, none; or a mapping.',
+      'implicit',
+    ),
+    user: field(line('the user name, on one line'), 'User name, as the server wants it.'),
+    password: field(
+      passwordOf(expand),
+      'The password itself (then others must not be able to read this file), or where to get it.',
+    ),
+    auth: field(
+      word(['auto', 'user', 'apop', 'plain']),
+      'How to log in. auto: the strongest on offer.',
+      DEFAULTS.auth,
+    ),
+    insecure: field(flag(), 'Allow the password to cross the network in clear.', DEFAULTS.insecure),
+    deliver: field(
+      deliverOf(expand),
+      'Where messages go: one destination, or a list (each gets every message).',
+    ),
+    delete: field(
+      deletion,
+      'When a message is deleted from the server: never, once delivered, or that long after delivery (30d).',
+      DEFAULTS.delete,
+    ),
+    limit: field(count(0, 'a whole number, 0 or more'), 'Messages per run; 0: all.', DEFAULTS.limit),
+    maxSize: field(size, 'Larger messages stay on the server.', formatSize(DEFAULTS.maxSize)),
+    order: field(word(['oldest', 'newest', 'smallest']), 'Which messages come first.', DEFAULTS.order),
+    eol: field(word(['lf', 'crlf']), 'Line ends of stored messages.', DEFAULTS.eol),
+    timeout: field(timeouts, 'How long to wait, for what.'),
+    disabled: field(flag(), 'Leave this account out unless it is named with --account.', DEFAULTS.disabled),
+  } satisfies Record<Exclude<keyof Account, 'name'>, z.ZodType>;
+  return mapping(shape, 'a mapping of account fields');
+}
+
+/** What `defaults` or an account holds once checked: every field optional, paths absolute. */
+export type Fields = z.output<ReturnType<typeof accountOf>>;
+
+function fileOf<T extends z.ZodType>(account: T) {
+  return mapping(
+    {
+      $schema: field(z.string({ error: 'the address of a JSON Schema' }), 'For editors; ignored.'),
+      parallel: field(count(1, 'a whole number, 1 or more'), 'Accounts at once.', DEFAULTS.parallel),
+      defaults: account
+        .exactOptional()
+        .meta({ description: 'Fields for every account that does not set them.' }),
+      accounts: z
+        .record(z.string().regex(NAME, { error: EXPECTED.name }), account, {
+          error: 'a mapping of account names to accounts',
+        })
+        .refine((accounts) => Object.keys(accounts).length > 0, { error: 'at least one account' })
+        .meta({ minProperties: 1, description: 'The accounts, by names of your choice.' }),
+    },
+    'a mapping with the key "accounts"',
+  );
+}
+
+/** A part of a file: its value where it is right, else what is wrong with it. */
+export interface Checked<T> {
+  readonly value: T | undefined;
+  readonly findings: readonly Finding[];
+}
+
+/** The top of a file. `defaults` and each account are still to be checked. */
+export interface Outline {
+  readonly parallel?: number;
+  readonly defaults?: unknown;
+  readonly accounts: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The checks for one file; `expand` makes its paths absolute. In parts, so that a fault in one account hides nothing
+ * in the others.
+ */
+export function checks(expand: Expand): {
+  readonly outline: (value: unknown) => Checked<Outline>;
+  readonly fields: (value: unknown, at: Path) => Checked<Fields>;
+} {
+  const outline = fileOf(z.unknown());
+  const account = accountOf(expand);
+  return {
+    outline: (value) => check(outline, value, []),
+    fields: (value, at) => check(account, value, at),
   };
-  readonly disabled: boolean;
 }
 
-export interface Config {
-  /** The file it came from. */
-  readonly file: string;
-  readonly parallel: number;
-  /** In the order of the file. */
-  readonly accounts: readonly Account[];
+/** The JSON Schema (draft 2020-12) of a config file, with help and default for every key. */
+export function jsonSchema(): object {
+  const schema = fileOf(accountOf((path) => ({ path }))).meta({
+    title: 'popfetch configuration',
+    description: 'Accounts to fetch mail from over POP3, and where to deliver it.',
+  });
+  return z.toJSONSchema(schema, {
+    io: 'input',
+    target: 'draft-2020-12',
+    // Where input and output differ, zod leaves defaults out; ours are written as in a file.
+    override: ({ zodSchema, jsonSchema: json }) => {
+      const byDefault = z.globalRegistry.get(zodSchema)?.['default'];
+      if (byDefault !== undefined) json.default = byDefault;
+    },
+  });
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown, at: Path): Checked<T> {
+  const result = schema.safeParse(value);
+  if (result.success) return { value: result.data, findings: [] };
+  return { value: undefined, findings: findings(result.error.issues, value, at) };
+}
+
+function holdsOne(value: object): boolean {
+  return Object.values(value).filter((each) => each !== undefined).length === 1;
+}
+
+function plainHex(pin: string): string {
+  return pin.slice('sha256:'.length).replaceAll(':', '').toLowerCase();
 }

@@ -1,0 +1,80 @@
+/** What a config comes to: accounts with every field filled in, and the defaults they are filled in with. Types and constants only. */
+
+/** Where a password comes from. A `value` stands in the file itself. */
+export type PasswordSource =
+  | { readonly value: string }
+  | { readonly env: string }
+  | { readonly file: string }
+  | { readonly command: readonly string[] };
+
+export interface TlsOptions {
+  readonly mode: 'implicit' | 'starttls' | 'none';
+  /** PEM file with certificates trusted besides the system's. Absolute path. */
+  readonly ca?: string | undefined;
+  /** SHA-256 fingerprints of accepted server certificates, lower-case hex. Non-empty when given. */
+  readonly pin?: readonly string[] | undefined;
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Name to verify and to send as SNI, when it is not `host`. */
+  readonly servername?: string | undefined;
+}
+
+/** One destination as configured. Paths are absolute. */
+export type DestinationConfig = { readonly maildir: string } | { readonly mbox: string } | 'stdout';
+
+/** One account with all defaults filled in. Times in milliseconds, sizes in octets. */
+export interface Account {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: TlsOptions;
+  readonly user: string;
+  readonly password: PasswordSource;
+  readonly auth: 'auto' | 'user' | 'apop' | 'plain';
+  readonly insecure: boolean;
+  /** At least one. */
+  readonly deliver: readonly DestinationConfig[];
+  /** A number: that many milliseconds after delivery. */
+  readonly delete: 'never' | 'delivered' | number;
+  /** Messages per run; 0 = all. */
+  readonly limit: number;
+  readonly maxSize: number;
+  readonly order: 'oldest' | 'newest' | 'smallest';
+  readonly eol: 'lf' | 'crlf';
+  readonly timeout: {
+    readonly connect: number;
+    readonly reply: number;
+    readonly idle: number;
+    readonly session: number;
+  };
+  readonly disabled: boolean;
+}
+
+export interface Config {
+  /** The file it came from. */
+  readonly file: string;
+  readonly parallel: number;
+  /** In the order of the file. */
+  readonly accounts: readonly Account[];
+}
+
+/** What an account is where neither it nor the `defaults` of its file say otherwise. Milliseconds and octets. */
+export const DEFAULTS = {
+  parallel: 4,
+  tls: { mode: 'implicit', minVersion: 'TLSv1.2' },
+  auth: 'auto',
+  insecure: false,
+  delete: 'never',
+  limit: 0,
+  maxSize: 256 * 1024 ** 2,
+  order: 'oldest',
+  eol: 'lf',
+  timeout: { connect: 30_000, reply: 60_000, idle: 60_000, session: 3_600_000 },
+  disabled: false,
+} as const satisfies Partial<Account> & { parallel: number };
+
+/** The port where none is given (RFC 8314 section 7.3, RFC 1939 section 3). */
+export const PORTS: Readonly<Record<TlsOptions['mode'], number>> = {
+  implicit: 995,
+  starttls: 110,
+  none: 110,
+};
