@@ -26,6 +26,8 @@ export interface Intent {
   readonly key: string;
   /** {@link Destination.name} of the destination that wrote it. */
   readonly destination: string;
+  /** {@link Message.size}: octets by LIST. */
+  readonly size: number;
   /** Octets received (wire form, CRLF). */
   readonly octets: number;
   /** SHA-256 (hex) of the message with every CRLF as LF: what identifies it wherever it is stored. */

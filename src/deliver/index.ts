@@ -1,0 +1,72 @@
+/** Opens the destinations of an account. Loads only the code of those that are there. */
+import { join } from 'node:path';
+import type { DestinationConfig } from '../config/account.js';
+import { PopfetchError } from '../errors.js';
+import { All, type FinishElsewhere } from './all.js';
+import type { DestinationContext } from './context.js';
+import type { Destination } from './destination.js';
+import { refusal } from './failure.js';
+import { Spool } from './spool.js';
+
+export type { DestinationContext } from './context.js';
+
+/**
+ * Makes one destination of all that are configured. Does no I/O but loading code: recover() of what it returns makes
+ * and checks the places.
+ * @param configs at least one
+ */
+export async function openDestination(
+  configs: readonly DestinationConfig[],
+  context: DestinationContext,
+): Promise<Destination> {
+  const spool = new Spool(context.disk, context.spool, context.tag);
+  const parts = await Promise.all(configs.map((config) => openPart(config, context, spool)));
+  return new All(parts, spool, finishElsewhere(context, spool));
+}
+
+async function openPart(
+  config: DestinationConfig,
+  context: DestinationContext,
+  spool: Spool,
+): Promise<Destination> {
+  if (config === 'stdout') {
+    const { Stdout } = await import('./stdout.js');
+    return new Stdout(context, spool);
+  }
+  if ('maildir' in config) {
+    const { Maildir } = await import('./maildir.js');
+    return new Maildir(config.maildir, context);
+  }
+  const { Mbox } = await import('./mbox.js');
+  return new Mbox(config.mbox, context, spool);
+}
+
+/**
+ * Somebody changed the config, or fetches to stdout for once, after a crash: what was on its way to a Maildir or an
+ * mbox is finished there, if that still exists, lest the message arrive a second time elsewhere.
+ */
+function finishElsewhere(context: DestinationContext, spool: Spool): FinishElsewhere {
+  return async (name, unfinished, log) => {
+    const config = configOf(name);
+    if (config === undefined) return [];
+    try {
+      const mark = 'maildir' in config ? join(config.maildir, 'tmp') : config.mbox;
+      if ((await context.disk.lstat(mark)) === undefined) return [];
+      const part = await openPart(config, context, spool);
+      const delivered = await part.recover(unfinished, log);
+      await part.close();
+      return delivered;
+    } catch (error) {
+      const known = refusal(error, name);
+      if (!(known instanceof PopfetchError) || known.code === 'STATE') throw error;
+      context.note?.(`a delivery to ${name}, which the config no longer names, could not be finished`);
+      return [];
+    }
+  };
+}
+
+function configOf(name: string): Exclude<DestinationConfig, 'stdout'> | undefined {
+  if (name.startsWith('maildir:')) return { maildir: name.slice('maildir:'.length) };
+  if (name.startsWith('mbox:')) return { mbox: name.slice('mbox:'.length) };
+  return undefined;
+}

@@ -1,0 +1,235 @@
+/**
+ * Delivery to an mbox, exactly once. Messages that wait are appended together: their octets are spooled and synced,
+ * the file is locked, each intent is recorded with the place its message will have, all are appended and synced, and
+ * the lock is held until the memory has them as done. So a crash leaves at the end of the file what the spool says in
+ * full, and the next run knows whether it is whole.
+ */
+import { basename, dirname } from 'node:path';
+import type { DestinationContext } from './context.js';
+import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
+import { clearDotlock } from './dotlock.js';
+import { failure, refusal } from './failure.js';
+import { chain, Checksum, Intake, type Facts } from './lines.js';
+import { append, cutOff, mboxEnd, octetsOf, type MboxEnd, type Octets } from './mboxfile.js';
+import { MboxEntry } from './mboxformat.js';
+import { LOCK_WAIT, lockMbox, openMbox, type LockedMbox } from './mboxlock.js';
+import { MboxRecovery } from './mboxrecovery.js';
+import type { Held, Spool } from './spool.js';
+
+/** Messages appended under one lock. */
+const BATCH = 32;
+
+/** A message that is whole, formatted and waiting to be appended. */
+interface Waiting {
+  readonly uid: string;
+  readonly size: number;
+  readonly key: string;
+  readonly held: Held;
+  readonly facts: Facts;
+  /** SHA-256 (hex) of the octets in `held`. */
+  readonly sum: string;
+  readonly log: DeliveryLog;
+  readonly resolve: (delivery: Delivery) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Where the octets of a message are spooled. */
+interface Spooled {
+  readonly spool: string;
+  readonly from: number;
+}
+
+/** An mbox; made with mode 0600 when missing. */
+export class Mbox implements Destination {
+  readonly name: string;
+  /** One batch on its way to the disk while the next one gathers. */
+  readonly window = 2 * BATCH;
+  readonly #path: string;
+  readonly #context: DestinationContext;
+  readonly #spool: Spool;
+  readonly #wait: number;
+  #queue: Waiting[] = [];
+  #working: Promise<void> | undefined;
+  #closed = false;
+  /** Ends the waiting for release(). */
+  #letGo: () => void = () => undefined;
+
+  /** @param wait milliseconds to wait for programs that hold the mbox */
+  constructor(path: string, context: DestinationContext, spool: Spool, wait = LOCK_WAIT) {
+    this.name = `mbox:${path}`;
+    this.#path = path;
+    this.#context = context;
+    this.#spool = spool;
+    this.#wait = wait;
+  }
+
+  async recover(unfinished: readonly Intent[], log: DeliveryLog): Promise<string[]> {
+    try {
+      await this.#context.disk.mkdir(dirname(this.#path));
+      await clearDotlock(`${this.#path}.lock`, this.#context);
+      if (unfinished.length > 0) return await this.#recoverLocked(unfinished, log);
+      const file = await openMbox(this.#path, this.#context);
+      try {
+        await mboxEnd(file, (await file.stat()).size, this.#context.eol);
+      } finally {
+        await file.close();
+      }
+      return [];
+    } catch (error) {
+      throw refusal(error, this.#path);
+    }
+  }
+
+  async #recoverLocked(unfinished: readonly Intent[], log: DeliveryLog): Promise<string[]> {
+    const locked = await lockMbox(this.#path, this.#context, this.#wait);
+    try {
+      const recovery = new MboxRecovery(locked.file, this.#spool, (sentence) =>
+        this.#context.note?.(sentence),
+      );
+      const delivered = await recovery.run(unfinished);
+      await this.#context.disk.syncDirectory(dirname(this.#path));
+      await Promise.all(delivered.map((uid) => log.stored(uid, this.name)));
+      await mboxEnd(locked.file, (await locked.file.stat()).size, this.#context.eol);
+      return delivered;
+    } finally {
+      await locked.release();
+    }
+  }
+
+  async deliver(message: Message, log: DeliveryLog): Promise<Delivery> {
+    const { eol } = this.#context;
+    const intake = new Intake(eol);
+    const checksum = new Checksum();
+    const filter = chain(chain(intake, new MboxEntry(this.#context.now(), eol)), checksum);
+    const held = await this.#spool.hold(message.key, message.body, filter, true);
+    return new Promise((resolve, reject) => {
+      const { uid, key, size } = message;
+      const [facts, sum] = [intake.facts(), checksum.value()];
+      this.#queue.push({ uid, key, size, held, facts, sum, log, resolve, reject });
+      this.#working ??= this.#work().finally(() => {
+        this.#working = undefined;
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#letGo();
+    await this.#working;
+  }
+
+  /** Never rejects. */
+  async #work(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.splice(0, BATCH);
+      try {
+        await this.#commit(batch);
+      } catch (error) {
+        // What stopped this batch stops those that wait, too.
+        const stopped = [...batch, ...this.#queue.splice(0)];
+        await Promise.all(stopped.map(({ held }) => held.drop()));
+        for (const { reject } of stopped) reject(failure(error, this.#path));
+      }
+    }
+  }
+
+  async #commit(batch: readonly Waiting[]): Promise<void> {
+    const small = batch.flatMap(({ held }) => held.memory ?? []);
+    const spooled = small.length === 0 ? undefined : await this.#spool.store(batch[0]?.key ?? '', small);
+    const removeSpool = async (): Promise<void> => {
+      if (spooled !== undefined) await this.#spool.remove(spooled);
+    };
+    let locked: LockedMbox;
+    try {
+      locked = await this.#append(batch, spooled);
+    } catch (error) {
+      await removeSpool();
+      throw error;
+    }
+    const finish = async (): Promise<void> => {
+      await locked.release();
+      await removeSpool();
+      await Promise.all(batch.map(({ held }) => held.drop()));
+    };
+    // What was not released may be unknown to the memory, and then the next run needs the spool.
+    if (!(await this.#resolve(batch, finish))) await locked.release();
+  }
+
+  /** @returns the mbox, still locked, when all of the batch are in it for good. */
+  async #append(batch: readonly Waiting[], spooled: string | undefined): Promise<LockedMbox> {
+    const locked = await lockMbox(this.#path, this.#context, this.#wait);
+    const { file, stat } = locked;
+    try {
+      const end = await mboxEnd(file, stat.size, this.#context.eol);
+      await Promise.all(this.#intents(batch, end, locked, spooled));
+      const parts = [octetsOf(Buffer.from(end.pad)), ...batch.map(({ held }) => held)];
+      await this.#write(locked, end, parts);
+      return locked;
+    } catch (error) {
+      await locked.release();
+      throw error;
+    }
+  }
+
+  async #write({ file }: LockedMbox, end: MboxEnd, parts: readonly Octets[]): Promise<void> {
+    try {
+      await append(file, end.size, parts);
+      await file.sync();
+      if (end.size === 0) await this.#context.disk.syncDirectory(dirname(this.#path));
+    } catch (error) {
+      // Where this fails, too, the intents are on disk, and with them the next run decides.
+      await cutOff(file, end.size, parts).catch(() => false);
+      throw error;
+    }
+  }
+
+  #intents(
+    batch: readonly Waiting[],
+    { size, pad, anchor }: MboxEnd,
+    { stat }: LockedMbox,
+    spooled: string | undefined,
+  ): Promise<void>[] {
+    let offset = size + pad.length;
+    let from = 0;
+    return batch.map(({ uid, key, size, held, facts, sum, log }, index) => {
+      const where: Spooled =
+        held.path === undefined
+          ? { spool: basename(spooled ?? ''), from }
+          : { spool: basename(held.path), from: 0 };
+      const details = {
+        ...{ ino: stat.ino, start: size, anchor },
+        ...{ pad: index === 0 ? pad : '', offset, length: held.length, sum },
+        ...where,
+      };
+      offset += held.length;
+      if (held.path === undefined) from += held.length;
+      return log.intend({ uid, key, size, destination: this.name, ...facts, details });
+    });
+  }
+
+  /** Says yes to all; true when all have been released and finish() is done, false when close() came first. */
+  #resolve(batch: readonly Waiting[], finish: () => Promise<void>): Promise<boolean> {
+    return new Promise((done) => {
+      this.#letGo = () => {
+        done(false);
+      };
+      if (this.#closed) this.#letGo();
+      let left = batch.length;
+      for (const { resolve, facts } of batch) {
+        const release = once(async () => {
+          left -= 1;
+          if (left > 0) return;
+          await finish();
+          done(true);
+        });
+        resolve({ octets: facts.octets, release });
+      }
+    });
+  }
+}
+
+/** The same work, done at most once however often it is asked for. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= work());
+}

@@ -1,0 +1,143 @@
+/** Whole messages, kept until their destinations have them. */
+import { basename, join } from 'node:path';
+import type { Disk, DiskFile } from '../disk.js';
+import type { Filter } from './lines.js';
+import { directorySync, fill, NewFile } from './newfile.js';
+
+/** Octets up to which a message is kept in memory. */
+const MEMORY = 131_072;
+
+/** Octets read at once from a spooled message. */
+const READ = 65_536;
+
+/** A whole message, to be read as often as need be: in memory, or in a file when it is large. */
+export class Held {
+  readonly length: number;
+  /** All of it, where it is small. */
+  readonly memory: Buffer | undefined;
+  /** Its file, where it is large. */
+  readonly path: string | undefined;
+  readonly #disk: Disk;
+  #file: Promise<DiskFile> | undefined;
+
+  constructor(disk: Disk, length: number, where: { readonly memory: Buffer } | { readonly path: string }) {
+    this.#disk = disk;
+    this.length = length;
+    this.memory = 'memory' in where ? where.memory : undefined;
+    this.path = 'path' in where ? where.path : undefined;
+  }
+
+  /** Up to `length` octets from `position`, not to be changed. @throws what the disk throws */
+  async read(position: number, length: number): Promise<Buffer> {
+    if (this.path === undefined) return this.memory?.subarray(position, position + length) ?? Buffer.alloc(0);
+    this.#file ??= this.#disk.open(this.path, 'read');
+    return (await this.#file).read(position, length);
+  }
+
+  /** All of it, in pieces of up to `size` octets that are not to be changed. */
+  async *pieces(size = READ): AsyncGenerator<Buffer, void, undefined> {
+    for (let at = 0; at < this.length;) {
+      const piece = await this.read(at, Math.min(size, this.length - at));
+      if (piece.length === 0) throw new Error(`${this.path ?? 'a message'} has become shorter`);
+      yield piece;
+      at += piece.length;
+    }
+  }
+
+  /** Gives back what it holds; afterwards it cannot be read. Never rejects. */
+  async drop(): Promise<void> {
+    if (this.path === undefined) return;
+    const file = await this.#file?.catch(ignore);
+    await file?.close().catch(ignore);
+    await this.#disk.unlink(this.path).catch(ignore);
+  }
+}
+
+/** The files of one mailbox in the spool directory. */
+export class Spool {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #tag: string;
+  readonly #sync: () => Promise<void>;
+  #count = 0;
+
+  constructor(disk: Disk, directory: string, tag: string) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#tag = tag;
+    this.#sync = directorySync(disk, directory);
+  }
+
+  /** Keeps a whole message. `durable`: where it takes a file, that file is on stable storage when this resolves. */
+  async hold(
+    key: string,
+    body: AsyncIterable<Buffer>,
+    filter: Filter | undefined,
+    durable: boolean,
+  ): Promise<Held> {
+    const file = this.#file(key);
+    try {
+      await fill(file, body, filter);
+      if (!file.written) return new Held(this.#disk, file.length, { memory: file.take() });
+      await file.flush();
+      if (durable) await this.#settle(file);
+      else await file.close();
+      return new Held(this.#disk, file.length, { path: file.path });
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
+  }
+
+  /** Makes a file of these octets, durable when it resolves. @returns its path */
+  async store(key: string, octets: readonly Buffer[]): Promise<string> {
+    const file = this.#file(key);
+    try {
+      for (const each of octets) file.add(each);
+      await file.flush();
+      await this.#settle(file);
+      return file.path;
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
+  }
+
+  /** Opens a file of an earlier run by its bare name; undefined when it is not there. */
+  async open(name: string): Promise<DiskFile | undefined> {
+    const path = join(this.#directory, basename(name));
+    if ((await this.#disk.lstat(path)) === undefined) return undefined;
+    return this.#disk.open(path, 'read');
+  }
+
+  /** Removes a file that is no longer needed. Never rejects: what stays is swept by a later run. */
+  async remove(path: string): Promise<void> {
+    await this.#disk.unlink(path).catch(ignore);
+  }
+
+  /** Removes everything that earlier runs left. Never rejects. */
+  async sweep(): Promise<void> {
+    const names = await this.#disk.readdir(this.#directory).catch(() => []);
+    for (const name of names.filter((each) => each.startsWith(`A${this.#tag}K`))) {
+      await this.remove(join(this.#directory, name));
+    }
+  }
+
+  #file(key: string): NewFile {
+    const create = (): Promise<DiskFile> => {
+      this.#count += 1;
+      return this.#disk.open(join(this.#directory, `A${this.#tag}K${key}.${this.#count}`), 'create');
+    };
+    return new NewFile(this.#disk, this.#directory, create, MEMORY);
+  }
+
+  async #settle(file: NewFile): Promise<void> {
+    await file.sync();
+    await file.close();
+    await this.#sync();
+  }
+}
+
+function ignore(): void {
+  // For clean-up whose failure changes nothing.
+}
