@@ -1,0 +1,209 @@
+/** The records of a journal, added up: what a memory knows. Pure. */
+import type { Intent } from './deliver/destination.js';
+import { PopfetchError } from './errors.js';
+import type { JournalRecord } from './journal.js';
+import { RETENTION, type Entry, type Memory, type RunRecord } from './memory.js';
+
+/** Format of the journal; a newer one is refused, never guessed at. */
+export const VERSION = '1';
+
+/** The fields of a journal are octets as latin1; texts of ours (paths, names) go in as UTF-8. */
+export const toOctets = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');
+const fromOctets = (octets: string): string => Buffer.from(octets, 'latin1').toString('utf8');
+
+/** The record of an intent. */
+export function intentRecord(intent: Intent): JournalRecord {
+  const { uid, key, destination, size, octets, sha256, headerSha256, details } = intent;
+  const words = [String(size), String(octets), sha256, headerSha256, toOctets(JSON.stringify(details))];
+  return { verb: 'INTENT', fields: [uid, key, toOctets(destination), ...words] };
+}
+
+function parseIntent(fields: readonly string[]): Intent {
+  const [uid = '', key = '', destination = '', size = '', octets = '', ...rest] = fields;
+  const [sha256 = '', headerSha256 = '', details = '{}'] = rest;
+  return {
+    uid,
+    key,
+    destination: fromOctets(destination),
+    size: Number(size),
+    octets: Number(octets),
+    sha256,
+    headerSha256,
+    details: JSON.parse(fromOctets(details)) as Intent['details'],
+  };
+}
+
+/** A done message in one record, as a rewritten journal holds it. `-` stands for a time that is not there. */
+function seenRecord(entry: Entry): JournalRecord {
+  const { uid, key, size, octets, sha256, headerSha256, destination, doneAt, removedAt, goneAt } = entry;
+  const times = [doneAt, removedAt ?? '-', goneAt ?? '-'].map(String);
+  const facts = [String(size), String(octets), sha256, headerSha256, toOctets(destination)];
+  return { verb: 'SEEN', fields: [uid, key, ...facts, ...times] };
+}
+
+function parseSeen(fields: readonly string[]): Entry {
+  const [uid = '', key = '', size = '', octets = '', sha256 = '', headerSha256 = '', destination = ''] =
+    fields;
+  const [doneAt, removedAt, goneAt] = fields
+    .slice(7)
+    .map((time) => (time === '-' ? undefined : Number(time)));
+  return {
+    uid,
+    key,
+    size: Number(size),
+    octets: Number(octets),
+    sha256,
+    headerSha256,
+    destination: fromOctets(destination),
+    doneAt: doneAt ?? 0,
+    removedAt,
+    goneAt,
+  };
+}
+
+/** The record of how a run ended. */
+export function runRecord(run: RunRecord): JournalRecord {
+  const { time, result, listed, delivered, removed } = run;
+  return { verb: 'RUN', fields: [String(time), result, String(listed), String(delivered), String(removed)] };
+}
+
+function parseRun(fields: readonly string[]): RunRecord {
+  const [time, result = '', listed, delivered, removed] = fields;
+  const [at = 0, ...counts] = [time, listed, delivered, removed].map(Number);
+  return { time: at, result, listed: counts[0] ?? 0, delivered: counts[1] ?? 0, removed: counts[2] ?? 0 };
+}
+
+/** What the journal of one mailbox says, record by record. */
+export class Book implements Memory {
+  readonly path: string;
+  readonly #entries = new Map<string, Entry>();
+  /** By uid: the deliveries begun, one for each destination. */
+  readonly #intents = new Map<string, Intent[]>();
+  /** By uid: the destinations that have the message while others do not. */
+  readonly #stored = new Map<string, Set<string>>();
+  readonly #reported = new Set<string>();
+  #lastRun: RunRecord | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  get lastRun(): RunRecord | undefined {
+    return this.#lastRun;
+  }
+
+  has(uid: string): boolean {
+    return this.#entries.has(uid);
+  }
+
+  entry(uid: string): Entry | undefined {
+    return this.#entries.get(uid);
+  }
+
+  entries(): Iterable<Entry> {
+    return this.#entries.values();
+  }
+
+  unfinished(): readonly Intent[] {
+    return [...this.#intents.values()]
+      .flat()
+      .filter(({ uid, destination }) => !this.isStored(uid, destination));
+  }
+
+  isStored(uid: string, destination: string): boolean {
+    return this.#stored.get(uid)?.has(destination) ?? false;
+  }
+
+  reported(uid: string): boolean {
+    return this.#reported.has(uid);
+  }
+
+  /** Takes one record in. @throws STATE for a record of a format that is not known */
+  apply(record: JournalRecord): void {
+    const { verb, fields } = record;
+    const [uid = '', argument = ''] = fields;
+    switch (verb) {
+      case 'POPFETCH':
+        if (uid !== VERSION) throw this.#unknown(`format ${uid}`);
+        break;
+      case 'INTENT':
+        this.#intend(parseIntent(fields));
+        break;
+      case 'STORED':
+        this.#stored.set(uid, (this.#stored.get(uid) ?? new Set()).add(fromOctets(argument)));
+        break;
+      case 'DONE':
+        this.#done(uid, Number(argument));
+        break;
+      case 'UNDONE':
+        this.#intents.delete(uid);
+        break;
+      case 'SEEN':
+        this.#entries.set(uid, parseSeen(fields));
+        break;
+      case 'QUIT_OK':
+        this.#amend(uid, { removedAt: Number(argument) });
+        break;
+      case 'GONE':
+        this.#amend(uid, { goneAt: Number(argument) });
+        break;
+      case 'BACK':
+        this.#amend(uid, { goneAt: undefined });
+        break;
+      case 'REPORTED':
+        this.#reported.add(uid);
+        break;
+      case 'RUN':
+        this.#lastRun = parseRun(fields);
+        break;
+      default:
+        throw this.#unknown(`record ${verb}`);
+    }
+  }
+
+  /** The fewest records that say the same, without what vanished from the server longer than {@link RETENTION} before `now`. */
+  records(now: number): JournalRecord[] {
+    const kept = [...this.#entries.values()].filter(
+      ({ goneAt }) => goneAt === undefined || goneAt + RETENTION > now,
+    );
+    return [
+      ...kept.map(seenRecord),
+      ...[...this.#intents.values()].flat().map(intentRecord),
+      ...[...this.#stored].flatMap(([uid, names]) =>
+        [...names].map((name) => ({ verb: 'STORED', fields: [uid, toOctets(name)] })),
+      ),
+      ...[...this.#reported].map((uid) => ({ verb: 'REPORTED', fields: [uid] })),
+      ...(this.#lastRun === undefined ? [] : [runRecord(this.#lastRun)]),
+    ];
+  }
+
+  #intend(intent: Intent): void {
+    const others = this.#intents
+      .get(intent.uid)
+      ?.filter(({ destination }) => destination !== intent.destination);
+    this.#intents.set(intent.uid, [...(others ?? []), intent]);
+  }
+
+  #done(uid: string, doneAt: number): void {
+    const intents = this.#intents.get(uid) ?? [];
+    const { key = '', size = 0, octets = 0, sha256 = '', headerSha256 = '' } = intents.at(-1) ?? {};
+    const destination = intents.map((intent) => intent.destination).join(' ');
+    const facts = { uid, key, size, octets, sha256, headerSha256, destination, doneAt };
+    this.#entries.set(uid, { ...facts, removedAt: undefined, goneAt: undefined });
+    this.#intents.delete(uid);
+    this.#stored.delete(uid);
+    this.#reported.delete(uid);
+  }
+
+  #amend(uid: string, change: Partial<Pick<Entry, 'removedAt' | 'goneAt'>>): void {
+    const entry = this.#entries.get(uid);
+    if (entry !== undefined) this.#entries.set(uid, { ...entry, ...change });
+  }
+
+  #unknown(what: string): PopfetchError {
+    return new PopfetchError('STATE', `${this.path}: this popfetch does not know ${what}`, {
+      phase: 'state',
+      remedy: 'a newer popfetch wrote it: use that one',
+    });
+  }
+}

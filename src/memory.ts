@@ -1,0 +1,65 @@
+/** What is remembered of one mailbox, as those see it who read it and those who add to it. Types, and one constant. */
+import type { DeliveryLog, Intent } from './deliver/destination.js';
+
+/** What is remembered of a message that is done. Times in milliseconds since 1970, sizes in octets. */
+export interface Entry {
+  readonly uid: string;
+  readonly key: string;
+  /** By LIST, when it was delivered. */
+  readonly size: number;
+  readonly octets: number;
+  readonly sha256: string;
+  readonly headerSha256: string;
+  readonly destination: string;
+  readonly doneAt: number;
+  /** When the server said +OK to the QUIT that removes it. */
+  readonly removedAt: number | undefined;
+  /** When a complete listing first no longer showed it. */
+  readonly goneAt: number | undefined;
+}
+
+/** How a run ended. */
+export interface RunRecord {
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  /** `ok`, or the code of the error that ended it. */
+  readonly result: string;
+  readonly listed: number;
+  readonly delivered: number;
+  readonly removed: number;
+}
+
+/** The memory as anyone may read it, without the lock. */
+export interface Memory {
+  /** The journal's file. */
+  readonly path: string;
+  /** Whether the message is done, on disk. */
+  has(uid: string): boolean;
+  entry(uid: string): Entry | undefined;
+  entries(): Iterable<Entry>;
+  /** Deliveries that were begun and are neither done nor undone. */
+  unfinished(): readonly Intent[];
+  /** Whether this message was reported as left alone before. */
+  reported(uid: string): boolean;
+  readonly lastRun: RunRecord | undefined;
+}
+
+/** The memory for the one run that holds its lock. Every promise resolves when it is on disk, and may throw STATE. */
+export interface Seen extends Memory, DeliveryLog {
+  /** The message is durable wherever it had to go; what is remembered of it is what was intended. */
+  done(uid: string): Promise<void>;
+  /** What was intended left no trace: the message is as new. */
+  undone(uid: string): Promise<void>;
+  /** The message was left alone and a person was told. */
+  report(uid: string): Promise<void>;
+  /** QUIT was answered +OK after DELE for these. */
+  removed(uids: readonly string[]): Promise<void>;
+  /**
+   * Records how the run went and gives the lock back. `listed`: the uids of a complete listing, or undefined where
+   * there was none: only a complete listing can show that a message is gone.
+   */
+  close(run: RunRecord, listed: ReadonlySet<string> | undefined): Promise<void>;
+}
+
+/** Milliseconds for which a message is remembered after it was last listed: a sick server may list it again. */
+export const RETENTION = 90 * 24 * 3600 * 1000;

@@ -1,0 +1,248 @@
+/**
+ * The memory of one mailbox: what has been delivered, what is on its way, what waits for removal. Written down before
+ * it is acted on, kept as a journal that a person can read with grep.
+ */
+import { join } from 'node:path';
+import { Book, intentRecord, runRecord, toOctets, VERSION } from './book.js';
+import type { Intent } from './deliver/destination.js';
+import type { Disk, DiskFile } from './disk.js';
+import { PopfetchError } from './errors.js';
+import { mailboxTag, type MailboxAddress } from './identity.js';
+import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './journal.js';
+import type { Entry, Memory, RunRecord, Seen } from './memory.js';
+import { lockRun, type RunLock } from './runlock.js';
+
+export type { Entry, Memory, RunRecord, Seen } from './memory.js';
+
+/** Records that may be superseded before a journal is rewritten. */
+const SLACK = 1000;
+
+/** The journal file of a mailbox. */
+function journalPath(directory: string, address: MailboxAddress): string {
+  return join(directory, `${mailboxTag(address)}.journal`);
+}
+
+/** Reads a memory without locking it; undefined when there is none yet. @throws STATE when it is damaged or unreadable */
+export async function readMemory(
+  directory: string,
+  address: MailboxAddress,
+  disk: Disk,
+): Promise<Memory | undefined> {
+  const path = journalPath(directory, address);
+  const text = await readText(disk, path);
+  if (text === undefined) return undefined;
+  const book = new Book(path);
+  for (const record of parseJournal(text, path).records) book.apply(record);
+  return book;
+}
+
+export interface OpenSeenOptions {
+  /** Milliseconds to wait for another run to give the lock back; Infinity for ever. */
+  readonly wait: number;
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+}
+
+/**
+ * Opens the memory of a mailbox for the one run that may hold it; made when missing, in a directory of mode 0700.
+ * @throws LOCKED when another run holds it, STATE when it is damaged or cannot be read or written
+ */
+export async function openSeen(
+  directory: string,
+  address: MailboxAddress,
+  disk: Disk,
+  options: OpenSeenOptions,
+): Promise<Seen> {
+  const path = journalPath(directory, address);
+  try {
+    await disk.mkdir(directory);
+    const lock = await lockRun(join(directory, `${mailboxTag(address)}.lock`), disk, options);
+    try {
+      return await openLocked(path, address, disk, lock, options.now);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  } catch (error) {
+    throw stateError(error, path);
+  }
+}
+
+async function openLocked(
+  path: string,
+  address: MailboxAddress,
+  disk: Disk,
+  lock: RunLock,
+  now: () => number,
+): Promise<Seen> {
+  const head = headOf(address);
+  if (((await disk.lstat(path))?.size ?? 0) === 0) await rewriteJournal(disk, path, [head]);
+  const file = await disk.open(path, 'append');
+  const text = (await file.read(0, (await file.stat()).size)).toString('latin1');
+  const { records, length, next } = parseJournal(text, path);
+  if (!sameHead(records[0], head)) {
+    throw new PopfetchError(
+      'STATE',
+      `${path}: this is not the memory of ${address.user} at ${address.host}`,
+      {
+        phase: 'state',
+        remedy: 'move it away; popfetch then fetches everything anew',
+      },
+    );
+  }
+  await cutTornTail(file, text.length, length);
+  const book = new Book(path);
+  for (const record of records) book.apply(record);
+  const finish = async (): Promise<void> => {
+    const fresh = [head, ...book.records(now())];
+    if (records.length > 2 * fresh.length + SLACK) await rewriteJournal(disk, path, fresh);
+    await lock.release();
+  };
+  return new LockedBook(book, new Journal(file, next), now, finish);
+}
+
+/** The first record: format and mailbox. */
+function headOf({ host, port, user }: MailboxAddress): JournalRecord {
+  return { verb: 'POPFETCH', fields: [VERSION, host.toLowerCase(), String(port), toOctets(user)] };
+}
+
+function sameHead(got: JournalRecord | undefined, expected: JournalRecord): boolean {
+  return got?.verb === expected.verb && got.fields.join(' ') === expected.fields.join(' ');
+}
+
+async function cutTornTail(file: DiskFile, size: number, length: number): Promise<void> {
+  if (size <= length) return;
+  await file.truncate(length);
+  await file.sync();
+}
+
+async function readText(disk: Disk, path: string): Promise<string | undefined> {
+  if ((await disk.lstat(path)) === undefined) return undefined;
+  try {
+    const file = await disk.open(path, 'read');
+    try {
+      const { size } = await file.stat();
+      return (await file.read(0, size)).toString('latin1');
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw stateError(error, path);
+  }
+}
+
+function stateError(error: unknown, path: string): unknown {
+  if (error instanceof PopfetchError) return error;
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === undefined) return error;
+  return new PopfetchError('STATE', `${path}: the memory cannot be used (${code})`, {
+    phase: 'state',
+    remedy: 'see that the file and its directory are yours and can be written',
+    cause: error,
+  });
+}
+
+/** The memory while its lock is held: every fact goes to the journal first and counts once it is on disk. */
+class LockedBook implements Seen {
+  readonly #book: Book;
+  readonly #journal: Journal;
+  readonly #now: () => number;
+  readonly #finish: () => Promise<void>;
+
+  constructor(book: Book, journal: Journal, now: () => number, finish: () => Promise<void>) {
+    this.#book = book;
+    this.#journal = journal;
+    this.#now = now;
+    this.#finish = finish;
+  }
+
+  get path(): string {
+    return this.#book.path;
+  }
+
+  get lastRun(): RunRecord | undefined {
+    return this.#book.lastRun;
+  }
+
+  has(uid: string): boolean {
+    return this.#book.has(uid);
+  }
+
+  entry(uid: string): Entry | undefined {
+    return this.#book.entry(uid);
+  }
+
+  entries(): Iterable<Entry> {
+    return this.#book.entries();
+  }
+
+  unfinished(): readonly Intent[] {
+    return this.#book.unfinished();
+  }
+
+  isStored(uid: string, destination: string): boolean {
+    return this.#book.isStored(uid, destination);
+  }
+
+  reported(uid: string): boolean {
+    return this.#book.reported(uid);
+  }
+
+  intend(intent: Intent): Promise<void> {
+    return this.#record(intentRecord(intent));
+  }
+
+  stored(uid: string, destination: string): Promise<void> {
+    return this.#record({ verb: 'STORED', fields: [uid, toOctets(destination)] });
+  }
+
+  done(uid: string): Promise<void> {
+    return this.#record(...this.#stamped('DONE', [uid]));
+  }
+
+  undone(uid: string): Promise<void> {
+    return this.#record({ verb: 'UNDONE', fields: [uid] });
+  }
+
+  report(uid: string): Promise<void> {
+    return this.#record({ verb: 'REPORTED', fields: [uid] });
+  }
+
+  removed(uids: readonly string[]): Promise<void> {
+    return this.#record(...this.#stamped('QUIT_OK', uids));
+  }
+
+  async close(run: RunRecord, listed: ReadonlySet<string> | undefined): Promise<void> {
+    try {
+      await this.#record(...this.#absences(listed), runRecord(run));
+    } finally {
+      await this.#journal.close();
+      await this.#finish();
+    }
+  }
+
+  /** What a complete listing shows of the messages that are done: who has gone, who is back. */
+  #absences(listed: ReadonlySet<string> | undefined): JournalRecord[] {
+    if (listed === undefined) return [];
+    const entries = [...this.#book.entries()];
+    const gone = entries.filter(({ uid, goneAt }) => goneAt === undefined && !listed.has(uid));
+    const back = entries.filter(({ uid, goneAt }) => goneAt !== undefined && listed.has(uid));
+    return [
+      ...this.#stamped(
+        'GONE',
+        gone.map(({ uid }) => uid),
+      ),
+      ...back.map(({ uid }) => ({ verb: 'BACK', fields: [uid] })),
+    ];
+  }
+
+  #stamped(verb: string, uids: readonly string[]): JournalRecord[] {
+    const now = String(this.#now());
+    return uids.map((uid) => ({ verb, fields: [uid, now] }));
+  }
+
+  async #record(...records: readonly JournalRecord[]): Promise<void> {
+    await this.#journal.append(...records);
+    for (const record of records) this.#book.apply(record);
+  }
+}
