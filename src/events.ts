@@ -70,7 +70,12 @@ export type Event =
   /** QUIT was answered +OK: these are gone from the server as far as the server says. */
   | { readonly type: 'removed'; readonly account: string; readonly messages: number }
   /** Something a person may want to know that stops nothing. */
-  | { readonly type: 'warning'; readonly account: string; readonly message: string; readonly serverText?: string }
+  | {
+      readonly type: 'warning';
+      readonly account: string;
+      readonly message: string;
+      readonly serverText?: string;
+    }
   | { readonly type: 'failed'; readonly account: string; readonly error: PopfetchError }
   | { readonly type: 'account-end'; readonly account: string; readonly outcome: Outcome }
   | { readonly type: 'run-end'; readonly outcomes: readonly Outcome[]; readonly exitCode: number };

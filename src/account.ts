@@ -1,0 +1,201 @@
+/**
+ * THE POLICY: one account's session, in order. No I/O of its own: it speaks to a mailbox, a destination and a memory.
+ *
+ * - A uid is done only after deliver() resolved.
+ * - DELE only for a uid that the memory holds as done, on disk.
+ * - Never QUIT while a message that RETR gave is not durable: servers with EXPIRE 0, and Gmail, take QUIT after RETR
+ *   for deletion. Drop the connection instead.
+ * - A uid is forgotten only when a complete listing no longer shows it and 90 days have passed.
+ * - After a destination has said yes, no later failure turns it into a no.
+ */
+import type { Account } from './config/account.js';
+import type { Destination } from './deliver/destination.js';
+import type { Phase, PopfetchError } from './errors.js';
+import type { Emit } from './events.js';
+import type { Memory, Seen } from './memory.js';
+import { plan, type Decision } from './plan.js';
+import type { Listed, Listing, Mailbox } from './pop3/mailbox.js';
+import { Retrieval } from './retrieval.js';
+
+/** What the policy works with. */
+export interface Parts {
+  readonly destination: Destination;
+  readonly seen: Seen;
+  /** Connects and logs in; called again when a second session is needed to remove what is done. */
+  readonly connect: () => Promise<Mailbox>;
+  /** The name of a message for ever, from its uid. */
+  readonly key: (uid: string) => string;
+  readonly emit: Emit;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** When it aborts nothing new is begun. */
+  readonly signal: AbortSignal;
+  /** Remove nothing. */
+  readonly keep: boolean;
+}
+
+/** What came of it; filled in while it goes on, so that it tells the truth after a failure too. */
+export class Tally {
+  listed = 0;
+  delivered = 0;
+  octets = 0;
+  removed = 0;
+  skipped = 0;
+  /** The uids of the last complete listing. */
+  uids: ReadonlySet<string> | undefined;
+  /** Failures that reached no further than one message. */
+  readonly errors: PopfetchError[] = [];
+}
+
+/** Runs one account to its end. Counts in `tally`. @throws PopfetchError for what ends the account's run early */
+export async function runAccount(account: Account, parts: Parts, tally: Tally): Promise<void> {
+  const { emit } = parts;
+  await recover(parts);
+  const mailbox = await parts.connect();
+  try {
+    emit({ type: 'phase', account: account.name, phase: 'list' });
+    const listing = await mailbox.list();
+    const decisions = planned(account, parts, listing, tally);
+    await reportSkipped(account, parts, decisions, tally);
+    const retrieval = new Retrieval(account, parts, tally);
+    await retrieval.run(mailbox, wanted(decisions));
+    await finish(account, parts, { mailbox, listing, tally, clean: retrieval.clean });
+  } finally {
+    mailbox.close();
+  }
+}
+
+/** Says what a run would do and changes nothing anywhere. The memory may be missing. */
+export async function rehearse(
+  account: Account,
+  parts: Pick<Parts, 'connect' | 'emit' | 'now' | 'keep'> & { readonly seen: Memory | undefined },
+  tally: Tally,
+): Promise<void> {
+  const mailbox = await parts.connect();
+  try {
+    const decisions = planned(account, parts, await mailbox.list(), tally);
+    for (const { message, action } of decisions) {
+      if (action !== 'fetch' && action !== 'remove') continue;
+      const { number, uid, size } = message;
+      parts.emit({ type: 'would', account: account.name, action, number, uid, octets: size });
+    }
+    await mailbox.quit();
+  } finally {
+    mailbox.close();
+  }
+}
+
+/** Finishes or undoes what an earlier run left half done, before anything new is begun. */
+async function recover({ destination, seen }: Parts): Promise<void> {
+  const unfinished = seen.unfinished();
+  const delivered = new Set(await destination.recover(unfinished, seen));
+  for (const uid of new Set(unfinished.map((intent) => intent.uid))) {
+    await (delivered.has(uid) ? seen.done(uid) : seen.undone(uid));
+  }
+}
+
+function planned(
+  account: Account,
+  { emit, now, seen, keep }: Pick<Parts, 'emit' | 'now' | 'keep'> & { readonly seen: Memory | undefined },
+  listing: Listing,
+  tally: Tally,
+): Decision[] {
+  for (const message of listing.notes) emit({ type: 'warning', account: account.name, message });
+  const terms = keep ? { ...account, delete: 'never' as const } : account;
+  const decisions = plan(listing, seen, terms, now());
+  const fetched = wanted(decisions);
+  tally.listed = listing.messages.length;
+  if (listing.complete) tally.uids = new Set(listing.messages.map(({ uid }) => uid));
+  emit({
+    type: 'planned',
+    account: account.name,
+    listed: listing.messages.length,
+    seen: listing.messages.filter(({ uid }) => seen?.has(uid)).length,
+    wanted: fetched.length,
+    octets: fetched.reduce((sum, { size }) => sum + size, 0),
+    doomed: decisions.filter(({ action }) => action === 'remove').length,
+  });
+  return decisions;
+}
+
+function wanted(decisions: readonly Decision[]): Listed[] {
+  return decisions.filter(({ action }) => action === 'fetch').map(({ message }) => message);
+}
+
+/** Tells a person once about each message that is left alone; the limit of a run is no news. */
+async function reportSkipped(
+  account: Account,
+  { emit, seen }: Parts,
+  decisions: readonly Decision[],
+  tally: Tally,
+): Promise<void> {
+  for (const decision of decisions) {
+    if (decision.action !== 'skip') continue;
+    const { message, reason } = decision;
+    const { number, uid, size } = message;
+    tally.skipped += 1;
+    const first = !seen.reported(uid);
+    emit({ type: 'skipped', account: account.name, number, uid, octets: size, reason, first });
+    if (first && reason !== 'limit') await seen.report(uid);
+  }
+}
+
+interface Finish {
+  readonly mailbox: Mailbox;
+  readonly listing: Listing;
+  readonly tally: Tally;
+  /** Everything that RETR gave in this session is durable. */
+  readonly clean: boolean;
+}
+
+/** Removes what is due and says goodbye; in a session of its own where this one must not QUIT. */
+async function finish(
+  account: Account,
+  parts: Parts,
+  { mailbox, listing, tally, clean }: Finish,
+): Promise<void> {
+  const due = (current: Listing): Listed[] =>
+    parts.keep ? [] : doomed(plan(current, parts.seen, account, parts.now()));
+  if (clean) {
+    await removeAndQuit(account, parts, mailbox, due(listing), tally);
+    return;
+  }
+  mailbox.close();
+  if (parts.signal.aborted || due(listing).length === 0) return;
+  const second = await parts.connect();
+  try {
+    await removeAndQuit(account, parts, second, due(await second.list()), tally);
+  } finally {
+    second.close();
+  }
+}
+
+function doomed(decisions: readonly Decision[]): Listed[] {
+  return decisions.filter(({ action }) => action === 'remove').map(({ message }) => message);
+}
+
+async function removeAndQuit(
+  account: Account,
+  { emit, seen }: Parts,
+  mailbox: Mailbox,
+  due: readonly Listed[],
+  tally: Tally,
+): Promise<void> {
+  const phase = (name: Phase): void => {
+    emit({ type: 'phase', account: account.name, phase: name });
+  };
+  if (due.length > 0) phase('remove');
+  const marked = new Set(due.length > 0 ? await mailbox.remove(due.map(({ number }) => number)) : []);
+  phase('quit');
+  await mailbox.quit();
+  if (marked.size > 0) {
+    await seen.removed(due.filter(({ number }) => marked.has(number)).map(({ uid }) => uid));
+    tally.removed += marked.size;
+    emit({ type: 'removed', account: account.name, messages: marked.size });
+  }
+  if (marked.size < due.length) {
+    const left = due.length - marked.size;
+    const message = `the server would not remove ${left} of ${due.length} messages; the next run tries again`;
+    emit({ type: 'warning', account: account.name, message });
+  }
+}

@@ -1,0 +1,63 @@
+/** What a run does with each message of a listing. Pure. */
+import type { Account } from './config/account.js';
+import type { SkipReason } from './events.js';
+import type { Entry, Memory } from './memory.js';
+import type { Listed, Listing } from './pop3/mailbox.js';
+
+/** What is done with one message. Times in milliseconds since 1970. */
+export type Decision =
+  | { readonly message: Listed; readonly action: 'fetch' }
+  | { readonly message: Listed; readonly action: 'remove' }
+  /** Seen; removed by the first run after `removeAt`, or never. */
+  | { readonly message: Listed; readonly action: 'keep'; readonly removeAt: number | undefined }
+  | { readonly message: Listed; readonly action: 'skip'; readonly reason: SkipReason };
+
+/** The fields of an account that decide. Sizes in octets; `limit` 0 means all. */
+export type Terms = Pick<Account, 'delete' | 'limit' | 'maxSize' | 'order'>;
+
+/**
+ * Decides for each message of a listing: first those to fetch, in the order in which they will be, then the rest by
+ * number. A message is removed only when the memory holds it as done.
+ */
+export function plan(listing: Listing, memory: Memory | undefined, terms: Terms, now: number): Decision[] {
+  const wanted: Listed[] = [];
+  const others: Decision[] = [];
+  for (const message of listing.messages) {
+    const entry = memory?.entry(message.uid);
+    if (entry !== undefined) others.push(decideSeen(message, entry, terms, now));
+    else if (message.size > terms.maxSize) others.push({ message, action: 'skip', reason: 'too large' });
+    else wanted.push(message);
+  }
+  const sorted = inOrder(wanted, terms.order);
+  const limit = terms.limit === 0 ? sorted.length : terms.limit;
+  return [
+    ...sorted.slice(0, limit).map((message) => ({ message, action: 'fetch' }) as const),
+    ...sorted.slice(limit).map((message) => ({ message, action: 'skip', reason: 'limit' }) as const),
+    ...others,
+  ];
+}
+
+function decideSeen(message: Listed, entry: Entry, terms: Terms, now: number): Decision {
+  const removeAt = removalTime(entry, terms.delete);
+  if (removeAt === undefined || removeAt > now) return { message, action: 'keep', removeAt };
+  // Another size under the same uid may be another message: removing it could lose mail that was never fetched.
+  if (message.size !== entry.size) return { message, action: 'skip', reason: 'changed' };
+  return { message, action: 'remove' };
+}
+
+/** When a message that is done becomes due for removal, in milliseconds since 1970; undefined for never. */
+export function removalTime(entry: Entry, policy: Terms['delete']): number | undefined {
+  if (policy === 'never') return undefined;
+  return policy === 'delivered' ? entry.doneAt : entry.doneAt + policy;
+}
+
+function inOrder(messages: readonly Listed[], order: Terms['order']): Listed[] {
+  switch (order) {
+    case 'oldest':
+      return [...messages];
+    case 'newest':
+      return [...messages].reverse();
+    case 'smallest':
+      return [...messages].sort((a, b) => a.size - b.size);
+  }
+}

@@ -1,0 +1,209 @@
+/** All accounts at once: opens the parts of each, lets the policy run, and collects the outcomes. */
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import pLimit from 'p-limit';
+import { rehearse, runAccount, Tally, type Parts } from './account.js';
+import type { Account } from './config/account.js';
+import { openDestination } from './deliver/index.js';
+import type { Out } from './deliver/stdout.js';
+import { nodeDisk } from './disk.js';
+import { exitCode, PopfetchError } from './errors.js';
+import type { Emit, Outcome } from './events.js';
+import { mailboxTag, messageKey } from './identity.js';
+import type { Seen } from './memory.js';
+import type { Pop3Client } from './pop3/client.js';
+import { openSession } from './pop3/open.js';
+import { openSeen, readMemory } from './seen.js';
+
+/** One line of a conversation, or a remark about it. `text` is unescaped; secrets are already masked. */
+export type Trace = (account: string, direction: 'C' | 'S' | '*', text: string) => void;
+
+/** What opening a session needs besides the account. */
+export interface SessionOptions {
+  /** Fetches the password of an account; asked when the server has greeted. @throws PopfetchError */
+  readonly password: (account: Account) => Promise<string>;
+  /** Aborts with a PopfetchError ABORTED as its reason. */
+  readonly signal: AbortSignal;
+  readonly trace?: Trace | undefined;
+}
+
+/** Where --stdout sends mail. */
+export interface StdoutDelivery {
+  readonly format: 'raw' | 'mboxrd' | 'json';
+  readonly out: Out;
+}
+
+/** What a run needs besides the accounts. Times in milliseconds. */
+export interface FetchOptions extends SessionOptions {
+  /** Directory of the journals; made 0700 when missing. */
+  readonly state: string;
+  /** Accounts at once. */
+  readonly parallel: number;
+  readonly emit: Emit;
+  readonly dryRun?: boolean | undefined;
+  /** Remove nothing in this run. */
+  readonly keep?: boolean | undefined;
+  /** How long to wait for another run of the same account; Infinity for ever; 0 (default) not at all. */
+  readonly wait?: number | undefined;
+  /** Needed where an account delivers to stdout. */
+  readonly stdout?: StdoutDelivery | undefined;
+}
+
+/**
+ * Fetches new mail of all accounts, `parallel` at once, and gives their outcomes in the order of `accounts`. Never
+ * throws for one account's trouble: it is in that account's outcome, and the others go on. A bug in popfetch is thrown.
+ */
+export async function fetchAll(
+  accounts: readonly Account[],
+  options: FetchOptions,
+): Promise<readonly Outcome[]> {
+  const { emit, parallel } = options;
+  emit({ type: 'run-start', accounts: accounts.map(({ name }) => name) });
+  const limit = pLimit(parallel);
+  const outcomes = await limit.map(accounts, (account) => fetchOne(account, options));
+  emit({ type: 'run-end', outcomes, exitCode: exitCode(outcomes.flatMap(({ errors }) => errors)) });
+  return outcomes;
+}
+
+/** Connects, secures and logs in. The caller must quit() or close(). @throws PopfetchError with account and phase */
+export async function openMailbox(account: Account, options: SessionOptions): Promise<Pop3Client> {
+  const { name, host, port, tls, timeout, user, auth, insecure } = account;
+  const { trace, signal } = options;
+  try {
+    return await openSession({
+      host,
+      port,
+      tls,
+      timeouts: timeout,
+      credentials: async () => ({ user, password: await options.password(account), method: auth, insecure }),
+      signal,
+      tap:
+        trace === undefined
+          ? undefined
+          : (direction, text) => {
+              trace(name, direction, text);
+            },
+    });
+  } catch (error) {
+    throw ofAccount(error, name);
+  }
+}
+
+async function fetchOne(account: Account, options: FetchOptions): Promise<Outcome> {
+  const { emit } = options;
+  const start = performance.now();
+  const tally = new Tally();
+  const errors: PopfetchError[] = [];
+  emit({ type: 'account-start', account: account.name });
+  const deadline = sessionDeadline(account, options.signal);
+  try {
+    options.signal.throwIfAborted();
+    const session = options.dryRun === true ? rehearsal : retrieval;
+    await session(account, { ...options, signal: deadline.signal }, tally);
+  } catch (error) {
+    errors.push(ofAccount(error, account.name));
+  } finally {
+    deadline.clear();
+  }
+  errors.push(...tally.errors.map((error) => ofAccount(error, account.name)));
+  for (const error of errors) emit({ type: 'failed', account: account.name, error });
+  const { listed, delivered, octets, removed, skipped } = tally;
+  const elapsed = performance.now() - start;
+  const outcome = { account: account.name, listed, delivered, octets, removed, skipped, elapsed, errors };
+  emit({ type: 'account-end', account: account.name, outcome });
+  return outcome;
+}
+
+/** Aborts with `signal`, or when the session has taken longer than it may. */
+function sessionDeadline(account: Account, signal: AbortSignal): { signal: AbortSignal; clear: () => void } {
+  const { session } = account.timeout;
+  const controller = new AbortController();
+  const timer = setTimeout(() => {
+    controller.abort(new PopfetchError('TIMEOUT', `the session took longer than ${session / 1000} s`));
+  }, session);
+  return {
+    signal: AbortSignal.any([signal, controller.signal]),
+    clear: () => {
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** --dry-run: reads the memory, asks the server, and writes nothing. */
+async function rehearsal(account: Account, options: FetchOptions, tally: Tally): Promise<void> {
+  const { emit, keep = false } = options;
+  const seen = await readMemory(options.state, account, nodeDisk);
+  const connect = (): Promise<Pop3Client> => openMailbox(account, options);
+  await rehearse(account, { connect, seen, emit, keep, now: Date.now }, tally);
+}
+
+async function retrieval(account: Account, options: FetchOptions, tally: Tally): Promise<void> {
+  const { state, signal, wait = 0 } = options;
+  const seen = await openSeen(state, account, nodeDisk, { wait, signal, now: Date.now });
+  let failure: Error | undefined;
+  try {
+    await withDestination(account, options, seen, tally);
+  } catch (error) {
+    failure = asError(error);
+  }
+  const { listed, delivered, removed } = tally;
+  const worst = failure ?? tally.errors[0];
+  const result = worst === undefined ? 'ok' : worst instanceof PopfetchError ? worst.code : 'BUG';
+  try {
+    await seen.close({ time: Date.now(), result, listed, delivered, removed }, tally.uids);
+  } catch (error) {
+    failure ??= asError(error);
+  }
+  if (failure !== undefined) throw failure;
+}
+
+async function withDestination(
+  account: Account,
+  options: FetchOptions,
+  seen: Seen,
+  tally: Tally,
+): Promise<void> {
+  const { emit, signal, keep = false } = options;
+  const spool = join(options.state, 'spool');
+  await nodeDisk.mkdir(spool);
+  const destination = await openDestination(account.deliver, {
+    account: account.name,
+    tag: mailboxTag(account),
+    eol: account.eol,
+    spool,
+    disk: nodeDisk,
+    host: hostname(),
+    now: Date.now,
+    ...(options.stdout === undefined ? {} : { stdout: options.stdout }),
+  });
+  const parts: Parts = {
+    destination,
+    seen,
+    emit,
+    signal,
+    keep,
+    connect: () => connectTold(account, options),
+    key: (uid) => messageKey(account, uid),
+    now: Date.now,
+  };
+  try {
+    await runAccount(account, parts, tally);
+  } finally {
+    await destination.close();
+  }
+}
+
+function connectTold(account: Account, options: FetchOptions): Promise<Pop3Client> {
+  options.emit({ type: 'phase', account: account.name, phase: 'connect' });
+  return openMailbox(account, options);
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+/** The error as this account's; a bug stays a bug. */
+function ofAccount(error: unknown, account: string): PopfetchError {
+  if (error instanceof PopfetchError) return error.within({ account });
+  throw error;
+}
