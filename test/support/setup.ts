@@ -1,0 +1,84 @@
+/** What a whole test run needs once: certificates that all files share, and a real Dovecot to test against. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { makeCertificates, removeCertificates, SHARED_DIRECTORY } from './certificates.js';
+import { findDovecot } from './dovecot.js';
+
+const run = promisify(execFile);
+
+/** Set to 1, it makes a run fail that could not test against Dovecot. */
+const REQUIRED = 'POPFETCH_REQUIRE_DOVECOT';
+
+/** Runs as root. No service is started, now or at the next boot; an existing policy and an existing Dovecot are left alone. */
+const INSTALL = `
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap 'rm -f "$policy"' EXIT
+  printf '#!/bin/sh\\nexit 101\\n' >"$policy"
+  chmod 755 "$policy"
+fi
+had=no
+if [ -e /usr/sbin/dovecot ]; then had=yes; fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq -o DPkg::Lock::Timeout=120 update
+apt-get -qq -o DPkg::Lock::Timeout=120 -y --no-install-recommends install dovecot-pop3d
+if [ "$had" = no ] && [ -d /run/systemd/system ]; then systemctl -q disable dovecot.service || true; fi
+`;
+
+/** Called by vitest before the first test file. Throws where a Dovecot is required and cannot be had. */
+export default async function setup(): Promise<() => Promise<void>> {
+  const problem = await provideDovecot();
+  if (problem !== undefined) {
+    const sentence = `The tests against a real Dovecot are skipped: ${problem}.`;
+    if (process.env[REQUIRED] === '1') throw new Error(`${sentence} ${REQUIRED} forbids that.`);
+    say(sentence);
+  }
+  const set = await makeCertificates();
+  process.env[SHARED_DIRECTORY] = set.directory;
+  return () => removeCertificates(set);
+}
+
+/** @returns why there is none. */
+async function provideDovecot(): Promise<string | undefined> {
+  if (findDovecot() !== undefined) return undefined;
+  if (!(await isDebian())) return 'it is not installed, and this is neither Debian nor Ubuntu';
+  const root = await rootCommand();
+  if (root === undefined) return 'install dovecot-pop3d, or run the tests as root or with passwordless sudo';
+  say('Installing dovecot-pop3d with apt-get, for the tests against a real server.');
+  try {
+    const [program, ...args] = [...root, 'sh', '-c', INSTALL];
+    await run(program, args, { timeout: 600_000 });
+  } catch (error) {
+    return `apt-get could not install dovecot-pop3d (${lastLine(error)})`;
+  }
+  return findDovecot() === undefined
+    ? 'dovecot-pop3d was installed, but it is not where it should be'
+    : undefined;
+}
+
+async function isDebian(): Promise<boolean> {
+  const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
+  return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(release);
+}
+
+/** What to put before a command so that root runs it; undefined where nobody lets us. */
+async function rootCommand(): Promise<string[] | undefined> {
+  if (process.getuid?.() === 0) return [];
+  try {
+    await run('sudo', ['-n', 'true'], { timeout: 10_000 });
+    return ['sudo', '-n'];
+  } catch {
+    return undefined;
+  }
+}
+
+function lastLine(error: unknown): string {
+  const text = String((error as { stderr?: string }).stderr ?? error).trim();
+  return text.split('\n').at(-1) ?? text;
+}
+
+function say(sentence: string): void {
+  process.stderr.write(`${sentence}\n`);
+}

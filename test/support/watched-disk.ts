@@ -1,0 +1,109 @@
+/** The real disk, with somebody looking at every call before it is made, who may refuse it or pull the plug. */
+import type { Stats } from 'node:fs';
+import { nodeDisk, type Disk, type DiskFile, type OpenMode } from '../../src/disk.js';
+
+/** What a process sees of its own death: nothing. It is thrown out of every call from then on. */
+export class Crash extends Error {
+  override readonly name = 'Crash';
+}
+
+/** A failed system call, as Node throws it. */
+export function systemError(code: string): Error {
+  return Object.assign(new Error(`${code}: a test says so`), { code });
+}
+
+export class WatchedDisk implements Disk {
+  /** Every call so far: `link`, `open append`, `write`, … and its path. */
+  readonly calls: string[] = [];
+  /** Called before each call. Throws to refuse it. */
+  before: (call: string, path: string) => void = () => undefined;
+  /** Whether half of the data is written before a refused write. */
+  tearing = false;
+  readonly #open = new Set<DiskFile>();
+
+  /** Takes all open files away, as the system does when a process dies: their locks are free. */
+  async die(): Promise<void> {
+    this.before = () => {
+      throw new Crash();
+    };
+    for (const file of this.#open) await file.close().catch(() => undefined);
+    this.#open.clear();
+  }
+
+  /** Files that were opened and not closed. */
+  get openFiles(): number {
+    return this.#open.size;
+  }
+
+  #look(call: string, path: string): void {
+    this.calls.push(`${call} ${path}`);
+    this.before(call, path);
+  }
+
+  async open(path: string, how: OpenMode, mode?: number): Promise<DiskFile> {
+    await Promise.resolve();
+    this.#look(`open ${how}`, path);
+    const file = await nodeDisk.open(path, how, mode);
+    this.#open.add(file);
+    return this.#watched(file);
+  }
+
+  #watched(file: DiskFile): DiskFile {
+    const look = async <T>(call: string, work: () => Promise<T>): Promise<T> => {
+      await Promise.resolve();
+      this.#look(call, file.path);
+      return work();
+    };
+    return {
+      fd: file.fd,
+      path: file.path,
+      write: async (data) => {
+        try {
+          await look('write', () => Promise.resolve());
+        } catch (error) {
+          if (this.tearing && this.#open.has(file)) await file.write(data.subarray(0, data.length >> 1));
+          throw error;
+        }
+        await file.write(data);
+      },
+      read: (position, length) => look('read', () => file.read(position, length)),
+      stat: () => look('stat', () => file.stat()),
+      truncate: (length) => look('truncate', () => file.truncate(length)),
+      sync: () => look('sync', () => file.sync()),
+      datasync: () => look('datasync', () => file.datasync()),
+      close: () =>
+        look('close', () => {
+          this.#open.delete(file);
+          return file.close();
+        }),
+    };
+  }
+
+  async #call<T>(call: string, path: string, work: () => Promise<T>): Promise<T> {
+    await Promise.resolve();
+    this.#look(call, path);
+    return work();
+  }
+
+  mkdir(path: string, mode?: number): Promise<void> {
+    return this.#call('mkdir', path, () => nodeDisk.mkdir(path, mode));
+  }
+  link(from: string, to: string): Promise<void> {
+    return this.#call('link', to, () => nodeDisk.link(from, to));
+  }
+  rename(from: string, to: string): Promise<void> {
+    return this.#call('rename', to, () => nodeDisk.rename(from, to));
+  }
+  unlink(path: string): Promise<void> {
+    return this.#call('unlink', path, () => nodeDisk.unlink(path));
+  }
+  readdir(path: string): Promise<string[]> {
+    return this.#call('readdir', path, () => nodeDisk.readdir(path));
+  }
+  lstat(path: string): Promise<Stats | undefined> {
+    return this.#call('lstat', path, () => nodeDisk.lstat(path));
+  }
+  syncDirectory(path: string): Promise<void> {
+    return this.#call('syncDirectory', path, () => nodeDisk.syncDirectory(path));
+  }
+}
