@@ -12,14 +12,10 @@ export interface Status {
   readonly code: string | undefined;
 }
 
-/** Takes a status line apart. @throws PROTOCOL for anything that is not exactly `+OK` or `-ERR`, alone or before a space. */
-export function parseStatus(line: string): Status {
+/** Takes a status line apart; undefined for anything that is not exactly `+OK` or `-ERR`, alone or before a space. */
+export function parseStatus(line: string): Status | undefined {
   const match = /^(\+OK|-ERR)(?: (.*))?$/s.exec(line);
-  if (match === null) {
-    throw new PopfetchError('PROTOCOL', 'the server answered with something that is not POP3', {
-      serverText: line,
-    });
-  }
+  if (match === null) return undefined;
   const text = match[2] ?? '';
   const code = /^\[([A-Za-z0-9/_-]{1,64})\]/.exec(text)?.[1]?.toUpperCase();
   return { ok: match[1] === '+OK', text, code };

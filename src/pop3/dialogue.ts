@@ -1,0 +1,98 @@
+/** Commands and their answers, in order, over one connection (RFC 1939 section 3). */
+import { PopfetchError, type ErrorCode, type ErrorDetails, type Phase } from '../errors.js';
+import type { Connection } from '../wire/connection.js';
+import { LISTING_LINE } from '../wire/limits.js';
+import { Lines, parseStatus, type Status } from './replies.js';
+
+/** How a command is sent. */
+export interface CommandOptions {
+  /** What a transcript shows in place of a line that holds a secret. */
+  readonly shown?: string;
+  /** Octets allowed, where the line is not a command (RFC 5034 section 4). */
+  readonly limit?: number;
+  /** True when answers to earlier commands are still to come. */
+  readonly underWay?: boolean;
+}
+
+/** One side of a conversation. Errors say in which phase they happened; no text it gives holds a secret. */
+export class Dialogue {
+  readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  /** Sends one command and reads its status. */
+  async ask(command: string, phase: Phase, options: CommandOptions = {}): Promise<Status> {
+    this.send(command, options);
+    return this.status(phase);
+  }
+
+  /**
+   * Sends. When nothing is under way, nothing may be waiting to be read: it would be taken for the answer.
+   * @throws PROTOCOL
+   */
+  send(lines: string | readonly string[], options: CommandOptions = {}): void {
+    if (options.underWay !== true && this.connection.pending > 0) {
+      throw new PopfetchError('PROTOCOL', 'the server sent something that was not asked for');
+    }
+    this.connection.send(lines, options);
+  }
+
+  /** Reads a status line. @throws PROTOCOL, TIMEOUT, LOST */
+  async status(phase: Phase, timeout?: number): Promise<Status> {
+    return this.parse(await this.line(phase, timeout), phase);
+  }
+
+  /** Reads a line that may be no status line. */
+  async line(phase: Phase, timeout?: number): Promise<string> {
+    try {
+      return await this.connection.readLine(undefined, timeout);
+    } catch (error) {
+      throw inPhase(error, phase);
+    }
+  }
+
+  /** Takes a line for a status line. @throws PROTOCOL */
+  parse(line: string, phase: Phase): Status {
+    const status = parseStatus(line);
+    if (status !== undefined) return status;
+    throw new PopfetchError('PROTOCOL', 'the server answered with something that is not POP3', {
+      phase,
+      serverText: this.connection.masked(line),
+    });
+  }
+
+  /** A refusal as an error; [SYS/TEMP] makes it a matter of time, whatever `code` it would be otherwise. */
+  refusal(status: Status, message: string, details: ErrorDetails, code: ErrorCode): PopfetchError {
+    const serverText = this.connection.masked(status.text);
+    return new PopfetchError(status.code === 'SYS/TEMP' ? 'BUSY' : code, message, { ...details, serverText });
+  }
+
+  /** The lines of a multi-line answer. @throws PROTOCOL where more come than `limit`, and some for good measure */
+  async lines(limit: number, phase: Phase): Promise<string[]> {
+    const splitter = new Lines(LISTING_LINE);
+    const lines: string[] = [];
+    try {
+      for await (const piece of this.connection.body()) {
+        for (const line of splitter.push(piece)) lines.push(line);
+        if (lines.length > limit + TOLERATED) {
+          throw new PopfetchError(
+            'PROTOCOL',
+            `the server sent more than ${limit} lines where no more were due`,
+          );
+        }
+      }
+    } catch (error) {
+      throw inPhase(error, phase);
+    }
+    return lines;
+  }
+}
+
+/** Lines beyond what is due that are not yet taken for an attack: mail may arrive between STAT and LIST. */
+const TOLERATED = 64;
+
+function inPhase(error: unknown, phase: Phase): unknown {
+  return error instanceof PopfetchError ? error.within({ phase }) : error;
+}
