@@ -229,9 +229,9 @@ describe('when the config names another destination after a crash', () => {
 
   it('an mbox is finished, too', async () => {
     await recover(await open([{ mbox }]), log);
-    const delivery = (await open([{ mbox }])).deliver(message(1, MAIL), log);
-    await delivery;
-    await rm(`${mbox}.lock`);
+    const destination = await open([{ mbox }]);
+    await destination.deliver(message(1, MAIL), log);
+    await destination.close();
     expect(await recover(await open([{ maildir: two }]), log)).toEqual(['uid 1']);
     expect(await mboxMessages(mbox)).toHaveLength(1);
     expect(await contents(two)).toEqual([]);

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { STARTER_CONFIG } from '../src/config/search.js';
@@ -26,7 +26,7 @@ async function twoAccounts(): Promise<void> {
     accounts: {
       work: { ...ACCOUNT, deliver: { maildir: '~/Mail/work' }, delete: '30d' },
       home: { ...ACCOUNT, host: 'pop.example.org', deliver: 'stdout', limit: 1 },
-      old: { ...ACCOUNT, deliver: { mbox: '~/old' }, disabled: true },
+      old: { ...ACCOUNT, host: 'pop.example.net', deliver: { mbox: '~/old' }, disabled: true },
     },
   });
 }
@@ -270,5 +270,34 @@ describe('when every account is disabled', () => {
     const told = 'popfetch: every account is disabled; choose one with -a NAME\n';
     expect(await popfetch()).toEqual([0, '', told]);
     expect(await popfetch('-q')).toEqual([0, '', '']);
+  });
+});
+
+describe('a bug', () => {
+  test('ends in 70 with the stack and the wish to hear of it', async () => {
+    const directory = join(sandbox.config, 'popfetch');
+    await mkdir(directory, { recursive: true });
+    // Code of a config that throws when nobody waits for it stands for any code that does.
+    const code = "await new Promise(() => setTimeout(() => { throw new RangeError('oops'); }, 1));";
+    await writeFile(join(directory, 'config.mjs'), code, { mode: 0o600 });
+    const [exit, stdout, stderr] = await popfetch('status');
+    expect([exit, stdout]).toEqual([70, '']);
+    expect(stderr).toMatch(
+      /^popfetch: this is a bug in popfetch; please report it with what follows and with what you did:\nRangeError: oops\n +at /,
+    );
+  });
+});
+
+describe('without a home directory', () => {
+  test('nothing is remembered in the current directory instead', async () => {
+    const file = await sandbox.writeConfig({ accounts: { work: { ...ACCOUNT, deliver: 'stdout' } } });
+    const { code, stderr } = await sandbox.run(['status', '-c', file], {
+      env: { HOME: '', XDG_STATE_HOME: 'relative' },
+    });
+    expect([code, stderr]).toEqual([
+      78,
+      'popfetch: there is no home directory to remember in what was fetched; set HOME, or XDG_STATE_HOME\n',
+    ]);
+    expect(await readdir(sandbox.work)).toEqual([]);
   });
 });

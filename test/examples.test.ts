@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parse } from '../src/cli/args.js';
+import { parse } from '../src/cli/request.js';
 import type { Account } from '../src/config/account.js';
 import { loadConfig } from '../src/config/load.js';
 import { readPassword } from '../src/config/secrets.js';

@@ -110,6 +110,7 @@ describe('delivery to a Maildir', () => {
       uid: 'uid 1',
       key: keyOf(1),
       destination: `maildir:${maildir}`,
+      size: MAIL.length,
       octets: MAIL.length,
       sha256: sha256('Subject: x\n\nbody\n'),
       headerSha256: sha256('Subject: x\n\n'),

@@ -354,6 +354,7 @@ describe('the moving line', () => {
     const events: Event[] = [
       start,
       planned,
+      { type: 'phase', account: 'work', phase: 'retrieve' },
       { type: 'progress', account: 'work', octets: 2048 },
       { type: 'delivered', account: 'work', number: 1, uid: 'a', key: 'k', octets: 2048, destination: 'd' },
       { type: 'progress', account: 'work', octets: 2048 },

@@ -10,7 +10,7 @@ import { errno, type Disk } from '../disk.js';
 const DEAD = 2 * 60 * 1000;
 
 /** Milliseconds after which a lock is stale when nobody can tell whose it is: it says nothing, or names another machine. */
-const UNKNOWN = 10 * 60 * 1000;
+const UNKNOWN = 5 * 60 * 1000;
 
 /** Octets of a lock that are read. */
 const READ = 256;

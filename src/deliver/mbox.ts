@@ -185,11 +185,11 @@ export class Mbox implements Destination {
 
   #intents(
     batch: readonly Waiting[],
-    { size, pad, anchor }: MboxEnd,
+    end: MboxEnd,
     { stat }: LockedMbox,
     spooled: string | undefined,
   ): Promise<void>[] {
-    let offset = size + pad.length;
+    let offset = end.size + end.pad.length;
     let from = 0;
     return batch.map(({ uid, key, size, held, facts, sum, log }, index) => {
       const where: Spooled =
@@ -197,8 +197,8 @@ export class Mbox implements Destination {
           ? { spool: basename(spooled ?? ''), from }
           : { spool: basename(held.path), from: 0 };
       const details = {
-        ...{ ino: stat.ino, start: size, anchor },
-        ...{ pad: index === 0 ? pad : '', offset, length: held.length, sum },
+        ...{ ino: stat.ino, start: end.size, anchor: end.anchor },
+        ...{ pad: index === 0 ? end.pad : '', offset, length: held.length, sum },
         ...where,
       };
       offset += held.length;

@@ -1,6 +1,6 @@
 /** Whole messages, kept until their destinations have them. */
 import { basename, join } from 'node:path';
-import type { Disk, DiskFile } from '../disk.js';
+import { errno, type Disk, type DiskFile } from '../disk.js';
 import type { Filter } from './lines.js';
 import { directorySync, fill, NewFile } from './newfile.js';
 
@@ -124,9 +124,16 @@ export class Spool {
   }
 
   #file(key: string): NewFile {
-    const create = (): Promise<DiskFile> => {
-      this.#count += 1;
-      return this.#disk.open(join(this.#directory, `A${this.#tag}K${key}.${this.#count}`), 'create');
+    const create = async (): Promise<DiskFile> => {
+      for (;;) {
+        this.#count += 1;
+        const path = join(this.#directory, `A${this.#tag}K${key}.${this.#count}`);
+        try {
+          return await this.#disk.open(path, 'create');
+        } catch (error) {
+          if (errno(error) !== 'EEXIST') throw error;
+        }
+      }
     };
     return new NewFile(this.#disk, this.#directory, create, MEMORY);
   }

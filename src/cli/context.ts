@@ -1,0 +1,87 @@
+/** What a command sees of the process it runs in, and what every command does with it. */
+import { isAbsolute, join, resolve } from 'node:path';
+import type { Account, Config } from '../config/account.js';
+import { PopfetchError } from '../errors.js';
+import type { Terminal } from '../progress.js';
+import type { SessionOptions } from '../run.js';
+import { formatError, formatInterruption } from '../sentences.js';
+import { chooseAccounts } from './accounts.js';
+import { print } from './output.js';
+import type { Flags } from './request.js';
+
+export interface Context {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Absolute, or '' where there is none. */
+  readonly home: string;
+  readonly cwd: string;
+  readonly uid: number;
+  readonly stdout: Terminal;
+  /** fsync of stdout, where that is a file. */
+  readonly syncStdout: (() => Promise<void>) | undefined;
+  readonly stderr: Terminal;
+  /** Aborts with a PopfetchError ABORTED as its reason. */
+  readonly signal: AbortSignal;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** Writes a line for people, unless `--quiet`. */
+export async function note(flags: Flags, { stderr }: Context, sentence: string): Promise<void> {
+  if (!flags.quiet) await print(stderr, `popfetch: ${sentence}\n`);
+}
+
+/** Tells people what went wrong, an interruption only once. */
+export async function tell({ stderr }: Context, errors: readonly PopfetchError[]): Promise<void> {
+  const interrupted = errors.find(({ code }) => code === 'ABORTED');
+  for (const error of errors) {
+    if (error.code !== 'ABORTED') await print(stderr, `${formatError(error, 'popfetch: ')}\n`);
+    else if (error === interrupted) await print(stderr, `${formatInterruption(error, 'popfetch: ')}\n`);
+  }
+}
+
+/** Where the memories are. @throws CONFIG when there is no such place */
+export function stateDirectory({ env, home }: Pick<Context, 'env' | 'home'>): string {
+  const { XDG_STATE_HOME: named = '' } = env;
+  // The XDG specification says to ignore a relative path.
+  if (isAbsolute(named)) return join(named, 'popfetch');
+  if (isAbsolute(home)) return join(home, '.local', 'state', 'popfetch');
+  throw new PopfetchError('CONFIG', 'there is no home directory to remember in what was fetched', {
+    remedy: 'set HOME, or XDG_STATE_HOME',
+  });
+}
+
+/** The config and the accounts that `--account` chooses in it. @throws CONFIG, PERMISSION, USAGE */
+export async function loadAccounts(
+  flags: Flags,
+  context: Context,
+): Promise<{ readonly config: Config; readonly accounts: readonly Account[] }> {
+  const { loadConfig } = await import('../config/load.js');
+  const { env, home, cwd, uid } = context;
+  const config = await loadConfig({ file: flags.config, env, home, cwd, uid });
+  const accounts = chooseAccounts(config.accounts, flags.account);
+  if (accounts.length === 0) {
+    await note(flags, context, 'every account is disabled; choose one with -a NAME');
+  }
+  return { config, accounts };
+}
+
+/** Does `work` with what opening a session takes; with `--trace` the transcript is closed afterwards. @throws CREATE, DELIVERY */
+export async function withSession<T>(
+  flags: Flags,
+  { env, cwd, uid, signal }: Context,
+  work: (session: SessionOptions) => Promise<T>,
+): Promise<T> {
+  const { readPassword } = await import('../config/secrets.js');
+  const password = ({ name, password }: Account): Promise<string> =>
+    readPassword(password, { env, account: name, signal });
+  if (flags.trace === undefined) return work({ password, signal });
+  const { openTrace } = await import('../trace.js');
+  const { trace, close } = await openTrace(resolve(cwd, flags.trace), { uid });
+  const result = await work({ password, signal, trace }).catch(async (error: unknown) => {
+    // What went wrong with the mail matters more than what went wrong with its transcript.
+    await close().catch(() => undefined);
+    throw error;
+  });
+  await close();
+  return result;
+}

@@ -1,0 +1,80 @@
+/** Whether a destination could take mail, found out without making or changing anything. */
+import { access, constants, stat } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { DestinationConfig } from '../config/account.js';
+import { errno } from '../disk.js';
+import { PopfetchError } from '../errors.js';
+import { readable } from '../escape.js';
+import { failure, type Finding } from './findings.js';
+
+/** Looks at one destination. */
+export async function examinePlace(config: DestinationConfig): Promise<Finding> {
+  if (config === 'stdout') return fine('stdout');
+  try {
+    return 'maildir' in config ? await maildir(config.maildir) : await mbox(config.mbox);
+  } catch (error) {
+    if (error instanceof PopfetchError) return failure('destination', error);
+    throw error;
+  }
+}
+
+async function maildir(path: string): Promise<Finding> {
+  if ((await look(path)) === undefined) return toBeMade('maildir', path);
+  for (const part of [path, ...['tmp', 'new', 'cur'].map((name) => join(path, name))]) {
+    const stats = await look(part);
+    if (stats === undefined) continue;
+    if (!stats.isDirectory()) throw refusal(part, 'it is not a directory', 'CREATE');
+    await demandWritable(part);
+  }
+  return fine(`maildir:${path}`);
+}
+
+async function mbox(path: string): Promise<Finding> {
+  const stats = await look(path);
+  if (stats === undefined) return toBeMade('mbox', path);
+  if (!stats.isFile()) throw refusal(path, 'it is not a regular file', 'CREATE');
+  await demandWritable(path);
+  // The lock file that other mail programs look for stands beside it.
+  await demandWritable(dirname(path));
+  return fine(`mbox:${path}`);
+}
+
+async function toBeMade(kind: string, path: string): Promise<Finding> {
+  for (let above = dirname(path); ; above = dirname(above)) {
+    const stats = await look(above);
+    if (stats === undefined && dirname(above) !== above) continue;
+    if (stats?.isDirectory() !== true) throw refusal(path, `${above} is not a directory`, 'CREATE');
+    await demandWritable(above);
+    return fine(`${kind}:${path}`, 'will be made');
+  }
+}
+
+function fine(name: string, what = 'can be written'): Finding {
+  return { level: 'ok', subject: 'destination', sentence: `${readable(name)} ${what}` };
+}
+
+async function look(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return undefined;
+    throw refusal(path, errno(error) ?? 'unknown reason', 'PERMISSION', error);
+  }
+}
+
+async function demandWritable(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK | constants.W_OK);
+  } catch (error) {
+    throw refusal(path, errno(error) ?? 'unknown reason', 'PERMISSION', error);
+  }
+}
+
+function refusal(path: string, why: string, code: 'CREATE' | 'PERMISSION', cause?: unknown): PopfetchError {
+  return new PopfetchError(code, `no mail can be written to ${readable(path)}: ${why}`, {
+    phase: 'destination',
+    remedy: 'check the path and its permissions',
+    cause,
+  });
+}
