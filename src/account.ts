@@ -74,6 +74,7 @@ export async function rehearse(
   const mailbox = await parts.connect();
   try {
     const decisions = planned(account, parts, await mailbox.list(), tally);
+    for (const decision of skippedOf(decisions)) tellSkipped(account, parts, decision, tally);
     for (const { message, action } of decisions) {
       if (action !== 'fetch' && action !== 'remove') continue;
       const { number, uid, size } = message;
@@ -125,19 +126,34 @@ function wanted(decisions: readonly Decision[]): Listed[] {
 /** Tells a person once about each message that is left alone; the limit of a run is no news. */
 async function reportSkipped(
   account: Account,
-  { emit, seen }: Parts,
+  parts: Parts,
   decisions: readonly Decision[],
   tally: Tally,
 ): Promise<void> {
-  for (const decision of decisions) {
-    if (decision.action !== 'skip') continue;
-    const { message, reason } = decision;
-    const { number, uid, size } = message;
-    tally.skipped += 1;
-    const first = !seen.reported(uid);
-    emit({ type: 'skipped', account: account.name, number, uid, octets: size, reason, first });
-    if (first && reason !== 'limit') await seen.report(uid);
+  const { seen } = parts;
+  for (const decision of skippedOf(decisions)) {
+    const first = tellSkipped(account, parts, decision, tally);
+    if (first && decision.reason !== 'limit') await seen.report(decision.message.uid);
   }
+}
+
+type Skipped = Extract<Decision, { readonly action: 'skip' }>;
+
+function skippedOf(decisions: readonly Decision[]): Skipped[] {
+  return decisions.filter((decision) => decision.action === 'skip');
+}
+
+/** @returns whether it is told for the first time */
+function tellSkipped(
+  account: Account,
+  { emit, seen }: Pick<Parts, 'emit'> & { readonly seen: Memory | undefined },
+  { message: { number, uid, size }, reason }: Skipped,
+  tally: Tally,
+): boolean {
+  const first = seen?.reported(uid) !== true;
+  tally.skipped += 1;
+  emit({ type: 'skipped', account: account.name, number, uid, octets: size, reason, first });
+  return first;
 }
 
 interface Finish {

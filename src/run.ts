@@ -108,7 +108,7 @@ async function fetchOne(account: Account, options: FetchOptions): Promise<Outcom
   errors.push(...tally.errors.map((error) => ofAccount(error, account.name)));
   for (const error of errors) emit({ type: 'failed', account: account.name, error });
   const { listed, delivered, octets, removed, skipped } = tally;
-  const elapsed = performance.now() - start;
+  const elapsed = Math.round(performance.now() - start);
   const outcome = { account: account.name, listed, delivered, octets, removed, skipped, elapsed, errors };
   emit({ type: 'account-end', account: account.name, outcome });
   return outcome;
@@ -174,6 +174,9 @@ async function withDestination(
     disk: nodeDisk,
     host: hostname(),
     now: Date.now,
+    note: (message) => {
+      emit({ type: 'warning', account: account.name, message });
+    },
     ...(options.stdout === undefined ? {} : { stdout: options.stdout }),
   });
   const parts: Parts = {
