@@ -12,6 +12,7 @@ import type { Account } from './config/account.js';
 import type { Destination } from './deliver/destination.js';
 import type { Phase, PopfetchError } from './errors.js';
 import type { Emit } from './events.js';
+import type { Identified } from './identify.js';
 import type { Memory, Seen } from './memory.js';
 import { plan, type Decision } from './plan.js';
 import type { Listed, Listing, Mailbox } from './pop3/mailbox.js';
@@ -23,6 +24,8 @@ export interface Parts {
   readonly seen: Seen;
   /** Connects and logs in; called again when a second session is needed to remove what is done. */
   readonly connect: () => Promise<Mailbox>;
+  /** Gives each listed message a uid of its own, by which the memory knows it or will. */
+  readonly identify: (listing: Listing, mailbox: Mailbox) => Promise<Identified>;
   /** The name of a message for ever, from its uid. */
   readonly key: (uid: string) => string;
   readonly emit: Emit;
@@ -54,7 +57,7 @@ export async function runAccount(account: Account, parts: Parts, tally: Tally): 
   const mailbox = await parts.connect();
   try {
     emit({ type: 'phase', account: account.name, phase: 'list' });
-    const listing = await mailbox.list();
+    const listing = await listed(parts, mailbox);
     const decisions = planned(account, parts, listing, tally);
     await reportSkipped(account, parts, decisions, tally);
     const retrieval = new Retrieval(account, parts, tally);
@@ -68,12 +71,14 @@ export async function runAccount(account: Account, parts: Parts, tally: Tally): 
 /** Says what a run would do and changes nothing anywhere. The memory may be missing. */
 export async function rehearse(
   account: Account,
-  parts: Pick<Parts, 'connect' | 'emit' | 'now' | 'keep'> & { readonly seen: Memory | undefined },
+  parts: Pick<Parts, 'connect' | 'emit' | 'identify' | 'now' | 'keep'> & {
+    readonly seen: Memory | undefined;
+  },
   tally: Tally,
 ): Promise<void> {
   const mailbox = await parts.connect();
   try {
-    const decisions = planned(account, parts, await mailbox.list(), tally);
+    const decisions = planned(account, parts, await parts.identify(await mailbox.list(), mailbox), tally);
     for (const decision of skippedOf(decisions)) tellSkipped(account, parts, decision, tally);
     for (const { message, action } of decisions) {
       if (action !== 'fetch' && action !== 'remove') continue;
@@ -93,6 +98,13 @@ async function recover({ destination, seen }: Parts): Promise<void> {
   for (const uid of new Set(unfinished.map((intent) => intent.uid))) {
     await (delivered.has(uid) ? seen.done(uid) : seen.undone(uid));
   }
+}
+
+/** The listing, each message under the uid by which the memory knows it; what has got a new uid is remembered first. */
+async function listed({ identify, seen }: Parts, mailbox: Mailbox): Promise<Listing> {
+  const listing = await identify(await mailbox.list(), mailbox);
+  for (const { uid, known } of listing.adopted) await seen.adopt(uid, known);
+  return listing;
 }
 
 function planned(
@@ -177,10 +189,12 @@ async function finish(
     return;
   }
   mailbox.close();
-  if (parts.signal.aborted || due(listing).length === 0) return;
+  // An end that came between two messages made nothing fail: what was cut short must not pass for a whole run.
+  parts.signal.throwIfAborted();
+  if (due(listing).length === 0) return;
   const second = await parts.connect();
   try {
-    await removeAndQuit(account, parts, second, due(await second.list()), tally);
+    await removeAndQuit(account, parts, second, due(await listed(parts, second)), tally);
   } finally {
     second.close();
   }

@@ -34,7 +34,7 @@ function parseIntent(fields: readonly string[]): Intent {
 }
 
 /** A done message in one record, as a rewritten journal holds it. `-` stands for a time that is not there. */
-function seenRecord(entry: Entry): JournalRecord {
+export function seenRecord(entry: Entry): JournalRecord {
   const { uid, key, size, octets, sha256, headerSha256, destination, doneAt, removedAt, goneAt } = entry;
   const times = [doneAt, removedAt ?? '-', goneAt ?? '-'].map(String);
   const facts = [String(size), String(octets), sha256, headerSha256, toOctets(destination)];
@@ -82,6 +82,8 @@ export class Book implements Memory {
   /** By uid: the destinations that have the message while others do not. */
   readonly #stored = new Map<string, Set<string>>();
   readonly #reported = new Set<string>();
+  /** What stands before the NUL in uids that have one. */
+  readonly #shared = new Set<string>();
   #lastRun: RunRecord | undefined;
 
   constructor(path: string) {
@@ -114,6 +116,10 @@ export class Book implements Memory {
     return this.#stored.get(uid)?.has(destination) ?? false;
   }
 
+  shared(uid: string): boolean {
+    return this.#shared.has(uid);
+  }
+
   reported(uid: string): boolean {
     return this.#reported.has(uid);
   }
@@ -139,7 +145,7 @@ export class Book implements Memory {
         this.#intents.delete(uid);
         break;
       case 'SEEN':
-        this.#entries.set(uid, parseSeen(fields));
+        this.#add(parseSeen(fields));
         break;
       case 'QUIT_OK':
         this.#amend(uid, { removedAt: Number(argument) });
@@ -189,10 +195,16 @@ export class Book implements Memory {
     const { key = '', size = 0, octets = 0, sha256 = '', headerSha256 = '' } = intents.at(-1) ?? {};
     const destination = intents.map((intent) => intent.destination).join(' ');
     const facts = { uid, key, size, octets, sha256, headerSha256, destination, doneAt };
-    this.#entries.set(uid, { ...facts, removedAt: undefined, goneAt: undefined });
+    this.#add({ ...facts, removedAt: undefined, goneAt: undefined });
     this.#intents.delete(uid);
     this.#stored.delete(uid);
     this.#reported.delete(uid);
+  }
+
+  #add(entry: Entry): void {
+    this.#entries.set(entry.uid, entry);
+    const end = entry.uid.indexOf('\0');
+    if (end >= 0) this.#shared.add(entry.uid.slice(0, end));
   }
 
   #amend(uid: string, change: Partial<Pick<Entry, 'removedAt' | 'goneAt'>>): void {

@@ -19,7 +19,7 @@ export interface JournalRecord {
 /** What a journal's text holds. */
 export interface ParsedJournal {
   readonly records: readonly JournalRecord[];
-  /** Octets up to the end of the last whole write; what follows is torn and to be cut off. */
+  /** Octets up to the end of the last whole line; what follows is torn and to be cut off. */
   readonly length: number;
   /** The number of the next line. */
   readonly next: number;
@@ -96,7 +96,7 @@ function refuseDamage(rest: string, bad: number, path: string): void {
   if (later === undefined) return;
   throw new PopfetchError(
     'STATE',
-    `${path}: line ${bad + 1} is damaged, and popfetch does not guess what it said`,
+    `${path}: line ${bad} is damaged, and popfetch does not guess what it said`,
     {
       phase: 'state',
       remedy: 'restore the file from a backup, or move it away to fetch everything anew',
@@ -159,9 +159,12 @@ export async function rewriteJournal(
   const fresh = `${path}.new`;
   if ((await disk.lstat(fresh)) !== undefined) await disk.unlink(fresh);
   const file = await disk.open(fresh, 'create');
-  await file.write(Buffer.from(encodeWrite(records, 1), 'latin1'));
-  await file.sync();
-  await file.close();
+  try {
+    await file.write(Buffer.from(encodeWrite(records, 1), 'latin1'));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
   if ((await disk.lstat(`${path}.old`)) !== undefined) await disk.unlink(`${path}.old`);
   if ((await disk.lstat(path)) !== undefined) await disk.link(path, `${path}.old`);
   await disk.rename(fresh, path);

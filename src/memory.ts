@@ -39,6 +39,8 @@ export interface Memory {
   entries(): Iterable<Entry>;
   /** Deliveries that were begun and are neither done nor undone. */
   unfinished(): readonly Intent[];
+  /** Whether several messages have gone by this uid, each remembered as the uid, a NUL and what tells it apart. */
+  shared(uid: string): boolean;
   /** Whether this message was reported as left alone before. */
   reported(uid: string): boolean;
   readonly lastRun: RunRecord | undefined;
@@ -50,6 +52,8 @@ export interface Seen extends Memory, DeliveryLog {
   done(uid: string): Promise<void>;
   /** What was intended left no trace: the message is as new. */
   undone(uid: string): Promise<void>;
+  /** The message that the memory knows as `known` goes by this uid from now on. */
+  adopt(uid: string, known: Entry): Promise<void>;
   /** The message was left alone and a person was told. */
   report(uid: string): Promise<void>;
   /** QUIT was answered +OK after DELE for these. */

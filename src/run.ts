@@ -9,8 +9,9 @@ import type { Out } from './deliver/stdout.js';
 import { nodeDisk } from './disk.js';
 import { exitCode, PopfetchError } from './errors.js';
 import type { Emit, Outcome } from './events.js';
+import { identify } from './identify.js';
 import { mailboxTag, messageKey } from './identity.js';
-import type { Seen } from './memory.js';
+import type { Memory, Seen } from './memory.js';
 import type { Pop3Client } from './pop3/client.js';
 import { openSession } from './pop3/open.js';
 import { openSeen, readMemory } from './seen.js';
@@ -134,7 +135,8 @@ async function rehearsal(account: Account, options: FetchOptions, tally: Tally):
   const { emit, keep = false } = options;
   const seen = await readMemory(options.state, account, nodeDisk);
   const connect = (): Promise<Pop3Client> => openMailbox(account, options);
-  await rehearse(account, { connect, seen, emit, keep, now: Date.now }, tally);
+  const parts = { connect, identify: identifier(seen), seen, emit, keep, now: Date.now };
+  await rehearse(account, parts, tally);
 }
 
 async function retrieval(account: Account, options: FetchOptions, tally: Tally): Promise<void> {
@@ -186,6 +188,7 @@ async function withDestination(
     signal,
     keep,
     connect: () => connectTold(account, options),
+    identify: identifier(seen),
     key: (uid) => messageKey(account, uid),
     now: Date.now,
   };
@@ -194,6 +197,10 @@ async function withDestination(
   } finally {
     await destination.close();
   }
+}
+
+function identifier(memory: Memory | undefined): Parts['identify'] {
+  return (listing, mailbox) => identify(listing, mailbox, memory);
 }
 
 function connectTold(account: Account, options: FetchOptions): Promise<Pop3Client> {

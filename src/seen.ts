@@ -3,7 +3,7 @@
  * it is acted on, kept as a journal that a person can read with grep.
  */
 import { join } from 'node:path';
-import { Book, intentRecord, runRecord, toOctets, VERSION } from './book.js';
+import { Book, intentRecord, runRecord, seenRecord, toOctets, VERSION } from './book.js';
 import type { Intent } from './deliver/destination.js';
 import type { Disk, DiskFile } from './disk.js';
 import { PopfetchError } from './errors.js';
@@ -78,27 +78,33 @@ async function openLocked(
   const head = headOf(address);
   if (((await disk.lstat(path))?.size ?? 0) === 0) await rewriteJournal(disk, path, [head]);
   const file = await disk.open(path, 'append');
-  const text = (await file.read(0, (await file.stat()).size)).toString('latin1');
-  const { records, length, next } = parseJournal(text, path);
-  if (!sameHead(records[0], head)) {
-    throw new PopfetchError(
-      'STATE',
-      `${path}: this is not the memory of ${address.user} at ${address.host}`,
-      {
-        phase: 'state',
-        remedy: 'move it away; popfetch then fetches everything anew',
-      },
-    );
+  try {
+    const text = (await file.read(0, (await file.stat()).size)).toString('latin1');
+    const { records, length, next } = parseJournal(text, path);
+    const book = new Book(path);
+    for (const record of records) book.apply(record);
+    if (!sameHead(records[0], head)) throw foreignError(path, address);
+    await cutTornTail(file, text.length, length);
+    const finish = async (): Promise<void> => {
+      try {
+        const fresh = [head, ...book.records(now())];
+        if (records.length > 2 * fresh.length + SLACK) await rewriteJournal(disk, path, fresh);
+      } finally {
+        await lock.release();
+      }
+    };
+    return new LockedBook(book, new Journal(file, next), now, finish);
+  } catch (error) {
+    await file.close();
+    throw error;
   }
-  await cutTornTail(file, text.length, length);
-  const book = new Book(path);
-  for (const record of records) book.apply(record);
-  const finish = async (): Promise<void> => {
-    const fresh = [head, ...book.records(now())];
-    if (records.length > 2 * fresh.length + SLACK) await rewriteJournal(disk, path, fresh);
-    await lock.release();
-  };
-  return new LockedBook(book, new Journal(file, next), now, finish);
+}
+
+function foreignError(path: string, { user, host }: MailboxAddress): PopfetchError {
+  return new PopfetchError('STATE', `${path}: this is not the memory of ${user} at ${host}`, {
+    phase: 'state',
+    remedy: 'move it away; popfetch then fetches everything anew',
+  });
 }
 
 /** The first record: format and mailbox. */
@@ -117,8 +123,8 @@ async function cutTornTail(file: DiskFile, size: number, length: number): Promis
 }
 
 async function readText(disk: Disk, path: string): Promise<string | undefined> {
-  if ((await disk.lstat(path)) === undefined) return undefined;
   try {
+    if ((await disk.lstat(path)) === undefined) return undefined;
     const file = await disk.open(path, 'read');
     try {
       const { size } = await file.stat();
@@ -184,6 +190,10 @@ class LockedBook implements Seen {
     return this.#book.isStored(uid, destination);
   }
 
+  shared(uid: string): boolean {
+    return this.#book.shared(uid);
+  }
+
   reported(uid: string): boolean {
     return this.#book.reported(uid);
   }
@@ -204,6 +214,10 @@ class LockedBook implements Seen {
     return this.#record({ verb: 'UNDONE', fields: [uid] });
   }
 
+  adopt(uid: string, known: Entry): Promise<void> {
+    return this.#record(seenRecord({ ...known, uid, removedAt: undefined, goneAt: undefined }));
+  }
+
   report(uid: string): Promise<void> {
     return this.#record({ verb: 'REPORTED', fields: [uid] });
   }
@@ -214,9 +228,16 @@ class LockedBook implements Seen {
 
   async close(run: RunRecord, listed: ReadonlySet<string> | undefined): Promise<void> {
     try {
-      await this.#record(...this.#absences(listed), runRecord(run));
-    } finally {
+      await this.#record(...this.#absences(listed), runRecord(run)).finally(() => this.#release());
+    } catch (error) {
+      throw stateError(error, this.path);
+    }
+  }
+
+  async #release(): Promise<void> {
+    try {
       await this.#journal.close();
+    } finally {
       await this.#finish();
     }
   }

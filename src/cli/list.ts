@@ -1,4 +1,5 @@
 /** `popfetch list`: what is on the server, and what the next fetch would do with it. Records nothing, deletes nothing. */
+import { identify } from '../identify.js';
 import { plan, type Decision } from '../plan.js';
 import type { Account } from '../config/account.js';
 import { cut, table, width } from '../columns.js';
@@ -60,7 +61,7 @@ async function examine(
     const memory = await readMemory(state, account, nodeDisk);
     const client = await openMailbox(account, session);
     try {
-      const listing = await client.list();
+      const listing = await identify(await client.list(), client, memory);
       const { headers, notes } = await headersOf(client, listing);
       // No message was retrieved, so that no server can take QUIT for a wish to delete.
       await client.quit();

@@ -31,7 +31,8 @@ export class All implements Destination {
 
   async recover(unfinished: readonly Intent[], log: DeliveryLog): Promise<string[]> {
     const byName = new Map<string, Intent[]>();
-    for (const intent of unfinished) {
+    // Where a message is known to be, nobody looks for it again: its reader may have removed it.
+    for (const intent of unfinished.filter(({ uid, destination }) => !log.isStored(uid, destination))) {
       byName.set(intent.destination, [...(byName.get(intent.destination) ?? []), intent]);
     }
     const has = new Map<string, Set<string>>();

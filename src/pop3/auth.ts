@@ -63,7 +63,7 @@ export function formsOf(secrets: readonly string[]): string[] {
       bytes.toString('base64'),
       bytes.toString('base64url'),
       bytes.toString('hex'),
-      encodeURIComponent(secret),
+      encodeURIComponent(bytes.toString()),
     ];
   });
   return [...new Set(forms)].filter((form) => form !== '').sort((a, b) => b.length - a.length);
