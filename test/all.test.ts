@@ -203,6 +203,15 @@ describe('after a crash', () => {
     expect(await mboxMessages(mbox)).toHaveLength(1);
   });
 
+  it('a message that is known to be in a Maildir is not put there again, though its reader has removed it', async () => {
+    await interrupted([{ maildir: one }]);
+    const [intent] = log.intents();
+    await log.stored('uid 1', `maildir:${one}`);
+    expect(await (await open([{ maildir: one }])).recover([intent!], log)).toEqual(['uid 1']);
+    expect(await contents(one)).toEqual([]);
+    expect(await maildirLeftovers(one)).toEqual([]);
+  });
+
   it('what earlier runs for this mailbox left in the spool is removed, and nothing else', async () => {
     const names = [`A${TAG}Kaaa.1`, `A${TAG}Kbbb.2`, 'Aotherrrr.Kaaa.1', 'notes'];
     for (const name of names) await writeFile(place.path('spool', name), 'x');

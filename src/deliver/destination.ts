@@ -55,6 +55,7 @@ export interface Delivery {
   /**
    * To be called once the memory holds the message as done, on disk, or cannot: drops what was kept for a crash in
    * between (temporary name, spool, lock). Never rejects: the message is stored, and no later failure changes that.
+   * May wait for the release of others that were delivered together, but not for another deliver().
    */
   release(): Promise<void>;
 }
@@ -75,6 +76,7 @@ export interface Destination {
   /**
    * Takes one message. The body is read to its end before the promise of the next message can be asked for, so
    * several calls may be in progress: one reading, the others on their way to the disk.
+   * When it rejects, the intent stands: what could not be undone is found by it, so the memory keeps it until recover().
    * @throws PopfetchError DATA (this message can never be stored), DELIVERY (disk), or what the body threw.
    */
   deliver(message: Message, log: DeliveryLog): Promise<Delivery>;

@@ -17,6 +17,9 @@ export const TAG = 'abcdefgh';
 
 /** A directory with a spool in it. */
 export class Place {
+  /** What its clock shows. */
+  time = NOW;
+
   private constructor(readonly directory: string) {}
 
   static async create(): Promise<Place> {
@@ -46,7 +49,7 @@ export class Place {
       spool: this.spool,
       disk: nodeDisk,
       host: 'host.example',
-      now: () => NOW,
+      now: () => this.time,
       ...changes,
     };
   }
@@ -151,7 +154,7 @@ export async function sweep(plan: Sweep): Promise<number> {
       const crashed = await runUntil(step, plan, place, log);
       await plan.meanwhile?.(place);
       for (const disk of [plannedDisk(plan, place), plannedDisk(plan, place)]) {
-        await run(plan.configs(place), place.context({ ...plan.context, disk }), log, plan.messages);
+        await run(plan.configs(place), laterContext(plan, place, disk), log, plan.messages);
         if (disk.openFiles > 0) throw new Error(`${disk.openFiles} files were left open`);
         await plan.check(place, step);
       }
@@ -171,13 +174,19 @@ export async function sweepTwice(plan: Sweep, first: number, stride: number): Pr
       await runUntil(first, plan, place, log);
       const crashed = await runUntil(step, plan, place, log);
       const disk = plannedDisk(plan, place);
-      await run(plan.configs(place), place.context({ ...plan.context, disk }), log, plan.messages);
+      await run(plan.configs(place), laterContext(plan, place, disk), log, plan.messages);
       await plan.check(place, first);
       if (!crashed) return step - 1;
     } finally {
       await place.remove();
     }
   }
+}
+
+/** Each run is a minute after the one before: a copy made twice has two names. */
+function laterContext(plan: Sweep, place: Place, disk: WatchedDisk): DestinationContext {
+  place.time += 60_000;
+  return place.context({ ...plan.context, disk });
 }
 
 function plannedDisk(plan: Sweep, place: Place): WatchedDisk {
@@ -206,7 +215,7 @@ async function runUntil(step: number, plan: Sweep, place: Place, log: MemoryLog)
     await Promise.resolve();
   };
   log.after = log.before;
-  await run(plan.configs(place), place.context({ ...plan.context, disk }), log, plan.messages).catch(
+  await run(plan.configs(place), laterContext(plan, place, disk), log, plan.messages).catch(
     (error: unknown) => {
       if (!(error instanceof Crash)) throw error;
     },

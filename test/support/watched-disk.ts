@@ -107,3 +107,17 @@ export class WatchedDisk implements Disk {
     return this.#call('syncDirectory', path, () => nodeDisk.syncDirectory(path));
   }
 }
+
+/** The disk's methods as properties, so that a test can replace some of them. */
+export function methodsOf(disk: WatchedDisk): Disk {
+  return {
+    open: disk.open.bind(disk),
+    mkdir: disk.mkdir.bind(disk),
+    link: disk.link.bind(disk),
+    rename: disk.rename.bind(disk),
+    unlink: disk.unlink.bind(disk),
+    readdir: disk.readdir.bind(disk),
+    lstat: disk.lstat.bind(disk),
+    syncDirectory: disk.syncDirectory.bind(disk),
+  };
+}
