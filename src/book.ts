@@ -82,6 +82,7 @@ export class Book implements Memory {
   /** By uid: the destinations that have the message while others do not. */
   readonly #stored = new Map<string, Set<string>>();
   readonly #reported = new Set<string>();
+  readonly #exceeds = new Map<string, number>();
   /** What stands before the NUL in uids that have one. */
   readonly #shared = new Set<string>();
   #lastRun: RunRecord | undefined;
@@ -118,6 +119,10 @@ export class Book implements Memory {
 
   shared(uid: string): boolean {
     return this.#shared.has(uid);
+  }
+
+  exceeds(uid: string): number {
+    return this.#exceeds.get(uid) ?? 0;
   }
 
   reported(uid: string): boolean {
@@ -159,6 +164,9 @@ export class Book implements Memory {
       case 'REPORTED':
         this.#reported.add(uid);
         break;
+      case 'OUTGREW':
+        this.#exceeds.set(uid, Number(argument));
+        break;
       case 'RUN':
         this.#lastRun = parseRun(fields);
         break;
@@ -179,6 +187,7 @@ export class Book implements Memory {
         [...names].map((name) => ({ verb: 'STORED', fields: [uid, toOctets(name)] })),
       ),
       ...[...this.#reported].map((uid) => ({ verb: 'REPORTED', fields: [uid] })),
+      ...[...this.#exceeds].map(([uid, octets]) => ({ verb: 'OUTGREW', fields: [uid, String(octets)] })),
       ...(this.#lastRun === undefined ? [] : [runRecord(this.#lastRun)]),
     ];
   }
@@ -199,6 +208,7 @@ export class Book implements Memory {
     this.#intents.delete(uid);
     this.#stored.delete(uid);
     this.#reported.delete(uid);
+    this.#exceeds.delete(uid);
   }
 
   #add(entry: Entry): void {

@@ -43,6 +43,8 @@ export interface Memory {
   shared(uid: string): boolean;
   /** Whether this message was reported as left alone before. */
   reported(uid: string): boolean;
+  /** Octets that a message is known to exceed, whatever LIST says; 0 where nothing is known. */
+  exceeds(uid: string): number;
   readonly lastRun: RunRecord | undefined;
 }
 
@@ -56,6 +58,8 @@ export interface Seen extends Memory, DeliveryLog {
   adopt(uid: string, known: Entry): Promise<void>;
   /** The message was left alone and a person was told. */
   report(uid: string): Promise<void>;
+  /** The message turned out to have more than so many octets. */
+  outgrew(uid: string, octets: number): Promise<void>;
   /** QUIT was answered +OK after DELE for these. */
   removed(uids: readonly string[]): Promise<void>;
   /**

@@ -25,7 +25,8 @@ export function plan(listing: Listing, memory: Memory | undefined, terms: Terms,
   for (const message of listing.messages) {
     const entry = memory?.entry(message.uid);
     if (entry !== undefined) others.push(decideSeen(message, entry, terms, now));
-    else if (message.size > terms.maxSize) others.push({ message, action: 'skip', reason: 'too large' });
+    else if (Math.max(message.size, memory?.exceeds(message.uid) ?? 0) > terms.maxSize)
+      others.push({ message, action: 'skip', reason: 'too large' });
     else wanted.push(message);
   }
   const sorted = inOrder(wanted, terms.order);

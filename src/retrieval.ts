@@ -66,9 +66,11 @@ export class Retrieval {
     const reading = new Reading(answer.body, (octets) => {
       this.#parts.emit({ type: 'progress', account: this.#account.name, octets });
     });
-    const delivery = this.#deliver(listed, reading).catch((error: unknown) => {
-      this.#failed(error);
-    });
+    const delivery = this.#deliver(listed, reading)
+      .catch((error: unknown) => this.#notDelivered(listed, error))
+      .catch((error: unknown) => {
+        this.#failed(error);
+      });
     this.#inFlight.add(delivery);
     const left = (): void => {
       this.#inFlight.delete(delivery);
@@ -112,6 +114,13 @@ export class Retrieval {
     );
     const account = this.#account.name;
     this.#parts.emit({ type: 'skipped', account, number, uid, octets: size, reason: 'refused', first: true });
+  }
+
+  /** What is too large is remembered, so that the next run leaves it alone and goes on with the others. */
+  async #notDelivered({ uid }: Listed, error: unknown): Promise<void> {
+    this.#failed(error);
+    const tooLarge = error instanceof PopfetchError && error.code === 'DATA' && error.phase === 'retrieve';
+    if (tooLarge) await this.#parts.seen.outgrew(uid, this.#account.maxSize + 1);
   }
 
   /** A message that was asked for is not stored: from here on this session must not QUIT. */

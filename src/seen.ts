@@ -194,6 +194,10 @@ class LockedBook implements Seen {
     return this.#book.shared(uid);
   }
 
+  exceeds(uid: string): number {
+    return this.#book.exceeds(uid);
+  }
+
   reported(uid: string): boolean {
     return this.#book.reported(uid);
   }
@@ -220,6 +224,10 @@ class LockedBook implements Seen {
 
   report(uid: string): Promise<void> {
     return this.#record({ verb: 'REPORTED', fields: [uid] });
+  }
+
+  outgrew(uid: string, octets: number): Promise<void> {
+    return this.#record({ verb: 'OUTGREW', fields: [uid, String(octets)] });
   }
 
   removed(uids: readonly string[]): Promise<void> {

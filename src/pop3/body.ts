@@ -1,5 +1,6 @@
 /** The body of one answer on its way to its reader. */
 import { PopfetchError } from '../errors.js';
+import { inPhase } from './dialogue.js';
 
 /**
  * A body that may be left early without breaking the conversation: what its reader does not take is read to the dot
@@ -10,10 +11,20 @@ export class Body implements AsyncIterable<Buffer> {
   readonly #limit: number;
   #octets = 0;
 
+  /** Whether it grew past its limit: then nothing more is to be read from this connection. */
+  get overgrown(): boolean {
+    return this.#octets > this.#limit;
+  }
+
   /** @param limit octets allowed */
   constructor(pieces: AsyncGenerator<Buffer, void, undefined>, limit: number) {
     this.#pieces = pieces;
     this.#limit = limit;
+  }
+
+  /** Whether it has grown past its limit: what is left of it is not worth reading. */
+  get overflowed(): boolean {
+    return this.#octets > this.#limit;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Buffer, void, undefined> {
@@ -24,16 +35,18 @@ export class Body implements AsyncIterable<Buffer> {
     };
   }
 
-  /** Reads what is left. At once when the reader has seen the end. @throws what the connection throws. */
+  /** Reads what is left, up to the limit. At once when the reader has seen the end. @throws what the connection throws. */
   async drain(): Promise<void> {
-    while ((await this.#next()).done !== true);
+    while (!this.overgrown && (await this.#next()).done !== true);
   }
 
   async #next(): Promise<IteratorResult<Buffer, void>> {
-    const result = await this.#pieces.next();
+    const result = await this.#pieces.next().catch((error: unknown) => {
+      throw inPhase(error, 'retrieve');
+    });
     if (result.done !== true) {
       this.#octets += result.value.length;
-      if (this.#octets > this.#limit) {
+      if (this.overflowed) {
         throw new PopfetchError(
           'DATA',
           `the message is larger than ${this.#limit} octets, whatever LIST said`,

@@ -95,15 +95,22 @@ export class Pop3Client implements Mailbox {
 
   async list(): Promise<Listing> {
     const verbs = ['STAT', 'LIST', 'UIDL'] as const;
-    if (this.#pipelining) this.#dialogue.send(verbs);
+    if (this.#pipelining) this.#dialogue.send(verbs, 'list');
     const answer = async (verb: (typeof verbs)[number]): Promise<Status> => {
-      if (!this.#pipelining) this.#dialogue.send(verb);
+      if (!this.#pipelining) this.#dialogue.send(verb, 'list');
       return this.#dialogue.status('list');
     };
     const statStatus = await answer('STAT');
     if (!statStatus.ok)
       throw this.#dialogue.refusal(statStatus, 'the server refuses STAT', { phase: 'list' }, 'BUSY');
     const stat = parseStat(statStatus.text);
+    if (stat === undefined)
+      throw this.#dialogue.refusal(
+        statStatus,
+        'the server gave no usable message count',
+        { phase: 'list' },
+        'PROTOCOL',
+      );
     const rows = { LIST: [] as string[], UIDL: [] as string[] };
     for (const verb of ['LIST', 'UIDL'] as const) {
       const status = await answer(verb);
@@ -128,7 +135,10 @@ export class Pop3Client implements Mailbox {
     const removed: number[] = [];
     for (let from = 0; from < numbers.length; from += window) {
       const batch = numbers.slice(from, from + window);
-      this.#dialogue.send(batch.map((number) => `DELE ${number}`));
+      this.#dialogue.send(
+        batch.map((number) => `DELE ${number}`),
+        'remove',
+      );
       for (const number of batch) if ((await this.#dialogue.status('remove')).ok) removed.push(number);
     }
     return removed;
@@ -148,7 +158,7 @@ export class Pop3Client implements Mailbox {
 
   async quit(): Promise<void> {
     try {
-      this.#dialogue.send('QUIT');
+      this.#dialogue.send('QUIT', 'quit');
       const status = await this.#dialogue.status('quit', QUIT_TIMEOUT);
       if (!status.ok)
         throw this.#dialogue.refusal(
@@ -190,7 +200,7 @@ export class Pop3Client implements Mailbox {
         ahead += next.size;
         sent += 1;
       }
-      if (batch.length > 0) this.#dialogue.send(batch, { underWay: sent - batch.length > index });
+      if (batch.length > 0) this.#dialogue.send(batch, 'retrieve', { underWay: sent - batch.length > index });
       const status = await this.#dialogue.status('retrieve');
       ahead -= question.size;
       if (!status.ok) {
@@ -199,7 +209,17 @@ export class Pop3Client implements Mailbox {
       }
       const body = new Body(this.#dialogue.connection.body(), maxOctets);
       yield { number: question.number, body };
+      if (body.overflowed) {
+        // Its reader knows. Reading on to an end that may never come would be what the limit is there to prevent.
+        this.close();
+        return;
+      }
       await body.drain();
+      if (body.overgrown) {
+        // It may be endless: what was asked for behind it is given up with the session.
+        this.close();
+        return;
+      }
     }
   }
 

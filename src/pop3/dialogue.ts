@@ -24,19 +24,23 @@ export class Dialogue {
 
   /** Sends one command and reads its status. */
   async ask(command: string, phase: Phase, options: CommandOptions = {}): Promise<Status> {
-    this.send(command, options);
+    this.send(command, phase, options);
     return this.status(phase);
   }
 
   /**
    * Sends. When nothing is under way, nothing may be waiting to be read: it would be taken for the answer.
-   * @throws PROTOCOL
+   * @throws PROTOCOL, LOST
    */
-  send(lines: string | readonly string[], options: CommandOptions = {}): void {
+  send(lines: string | readonly string[], phase: Phase, options: CommandOptions = {}): void {
     if (options.underWay !== true && this.connection.pending > 0) {
-      throw new PopfetchError('PROTOCOL', 'the server sent something that was not asked for');
+      throw new PopfetchError('PROTOCOL', 'the server sent something that was not asked for', { phase });
     }
-    this.connection.send(lines, options);
+    try {
+      this.connection.send(lines, options);
+    } catch (error) {
+      throw inPhase(error, phase);
+    }
   }
 
   /** Reads a status line. @throws PROTOCOL, TIMEOUT, LOST */
@@ -93,6 +97,7 @@ export class Dialogue {
 /** Lines beyond what is due that are not yet taken for an attack: mail may arrive between STAT and LIST. */
 const TOLERATED = 64;
 
-function inPhase(error: unknown, phase: Phase): unknown {
+/** The error, now saying in which phase it happened; a bug stays as it is. */
+export function inPhase(error: unknown, phase: Phase): unknown {
   return error instanceof PopfetchError ? error.within({ phase }) : error;
 }

@@ -70,11 +70,11 @@ async function talk(dialogue: Dialogue, method: Method, words: Words): Promise<S
 async function authPlain(dialogue: Dialogue, response: string): Promise<Status> {
   const fits = response.length + 'AUTH PLAIN \r\n'.length <= COMMAND;
   const command = fits ? `AUTH PLAIN ${response}` : 'AUTH PLAIN';
-  dialogue.send(command, { shown: fits ? 'AUTH PLAIN ********' : command });
+  dialogue.send(command, 'login', { shown: fits ? 'AUTH PLAIN ********' : command });
   const line = await dialogue.line('login');
   // Some servers ignore the response in the command and ask for it.
   if (parseChallenge(line) === undefined) return dialogue.parse(line, 'login');
-  dialogue.send(response, { shown: '********', limit: SASL_LINE });
+  dialogue.send(response, 'login', { shown: '********', limit: SASL_LINE });
   return dialogue.status('login');
 }
 

@@ -34,7 +34,7 @@ export interface Mailbox {
   /**
    * RETR for each, in this order, several under way where the server pipelines. The next answer is not given before
    * the body of the previous one has been read to its end. Leaving the loop early leaves the session unusable: close() it.
-   * A body that grows past `maxOctets` throws DATA and closes the session.
+   * A body that grows past `maxOctets` throws DATA to its reader; the answers end there, and the session is closed.
    */
   retrieve(wanted: readonly Listed[], maxOctets: number): AsyncIterable<Retrieved>;
   /** TOP for each: the header, the empty line and the first `lines` lines of the body. Same rules as retrieve(). */

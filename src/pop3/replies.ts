@@ -53,14 +53,11 @@ export function parseCapabilities(lines: readonly string[]): Capabilities {
   return { known: true, tags };
 }
 
-/** The count and octets of STAT. @throws PROTOCOL for anything but two plain numbers. */
-export function parseStat(text: string): { readonly count: number; readonly octets: number } {
+/** The count and octets of STAT; undefined for anything but two plain numbers, or more than {@link MESSAGES}. */
+export function parseStat(text: string): { readonly count: number; readonly octets: number } | undefined {
   const match = /^(\d{1,15}) (\d{1,15})(?: |$)/.exec(text);
   const count = Number(match?.[1]);
-  if (match === null || count > MESSAGES) {
-    throw new PopfetchError('PROTOCOL', 'the server gave no usable message count', { serverText: text });
-  }
-  return { count, octets: Number(match[2]) };
+  return match === null || count > MESSAGES ? undefined : { count, octets: Number(match[2]) };
 }
 
 /** Splits a body into lines, cut anywhere; the lines come without their ends (CRLF or LF). */
@@ -124,7 +121,9 @@ function rowsOf(verb: string, lines: readonly string[], count: number, notes: st
       continue;
     }
     if (rows.has(row.number)) {
-      throw new PopfetchError('PROTOCOL', `the server listed message ${row.number} twice in its ${verb}`);
+      throw new PopfetchError('PROTOCOL', `the server listed message ${row.number} twice in its ${verb}`, {
+        phase: 'list',
+      });
     }
     rows.set(row.number, row.value);
   }

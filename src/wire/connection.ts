@@ -100,14 +100,12 @@ function dial(host: string, port: number, timeout: number, signal: AbortSignal):
     socket.once('error', failed).once('connect', () => {
       resolve(socket.setNoDelay(true));
     });
-    socket.once('close', () => {
-      clearTimeout(timer);
-    });
-    socket.once('connect', () => {
+    const settled = (): void => {
       clearTimeout(timer);
       socket.off('error', failed);
       signal.removeEventListener('abort', aborted);
-    });
+    };
+    socket.once('connect', settled).once('close', settled);
     if (signal.aborted) aborted();
   }).catch((error: unknown) => {
     socket.on('error', () => undefined).destroy();
@@ -224,7 +222,10 @@ class SocketConnection implements Connection {
       });
     }
     this.#unlisten();
-    const tls = await handshake(this.#socket, settings, timeout);
+    const tls = await handshake(this.#socket, settings, timeout).catch((error: unknown) => {
+      // Closed by us, the handshake has no better reason than ours.
+      throw this.#failure ?? error;
+    });
     this.#socket = tls;
     this.#channel = {
       protocol: tls.getProtocol() ?? undefined,
