@@ -197,7 +197,7 @@ function accountOf(expand: Expand) {
     ),
     auth: field(
       word(['auto', 'user', 'apop', 'plain']),
-      'How to log in. auto: the strongest on offer.',
+      'How to log in. auto: PLAIN where offered, else USER and PASS.',
       DEFAULTS.auth,
     ),
     insecure: field(flag(), 'Allow the password to cross the network in clear.', DEFAULTS.insecure),
