@@ -3,7 +3,8 @@ export type { Account, Config, DestinationConfig, PasswordSource, TlsOptions } f
 export { loadConfig } from './config/load.js';
 export { readPassword } from './config/secrets.js';
 export type { Delivery, DeliveryLog, Destination, Intent, Message } from './deliver/destination.js';
-export { outTo, type Out } from './deliver/stdout.js';
+export type { Out } from './deliver/context.js';
+export { outTo } from './deliver/stdout.js';
 export { ERRORS, exitCode, PopfetchError, type ErrorCode, type ErrorDetails, type Phase } from './errors.js';
 export type { Emit, Event, Outcome, SkipReason } from './events.js';
 export { Pop3Client, type Credentials } from './pop3/client.js';

@@ -2,7 +2,7 @@
 import type { Account } from './config/account.js';
 import type { Message } from './deliver/destination.js';
 import { PopfetchError } from './errors.js';
-import type { Parts, Tally } from './account.js';
+import type { Parts, Tally } from './parts.js';
 import type { Listed, Mailbox, Retrieved } from './pop3/mailbox.js';
 
 /** Reads messages in their order while earlier ones are still on their way to the disk. */

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DestinationConfig } from '../src/config/account.js';
 import { openDestination } from '../src/deliver/index.js';
 import type { Destination } from '../src/deliver/destination.js';
-import type { Out } from '../src/deliver/stdout.js';
+import type { Out } from '../src/deliver/context.js';
 import { PopfetchError } from '../src/errors.js';
 import {
   broken,

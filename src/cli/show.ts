@@ -1,7 +1,8 @@
 /** `popfetch show`: one message as it is, to stdout. Records nothing, deletes nothing. */
 import type { Account } from '../config/account.js';
 import { LineFeeds, type Filter } from '../deliver/lines.js';
-import { outTo, type Out } from '../deliver/stdout.js';
+import type { Out } from '../deliver/context.js';
+import { outTo } from '../deliver/stdout.js';
 import { PopfetchError } from '../errors.js';
 import { printable } from '../escape.js';
 import type { Listed, Listing, Mailbox, Retrieved } from '../pop3/mailbox.js';

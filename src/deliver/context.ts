@@ -1,6 +1,16 @@
 /** What every destination of an account is given. Types only. */
 import type { Disk } from '../disk.js';
-import type { Out, StdoutFormat } from './stdout.js';
+
+/** `raw`: the messages and nothing else. `mboxrd`: as in an mbox. `json`: one object a line, the message in base64. */
+export type StdoutFormat = 'raw' | 'mboxrd' | 'json';
+
+/** Takes octets, one write at a time. */
+export interface Out {
+  /** Resolves when the system has taken all of it. @throws PopfetchError DELIVERY, for ever after the reader has gone */
+  write(data: Buffer): Promise<void>;
+  /** After each message: resolves when it is on stable storage, where that can be said (standard output is a file). */
+  sync?(): Promise<void>;
+}
 
 export interface DestinationContext {
   /** The account's name, for people. */

@@ -4,24 +4,13 @@
  */
 import { errno } from '../disk.js';
 import { PopfetchError } from '../errors.js';
-import type { DestinationContext } from './context.js';
+import type { DestinationContext, Out, StdoutFormat } from './context.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
 import { chain, Intake, type Filter } from './lines.js';
 import { failure } from './failure.js';
 import { MboxEntry } from './mboxformat.js';
 import type { Held, Spool } from './spool.js';
 import { Turns } from './turns.js';
-
-/** `raw`: the messages and nothing else. `mboxrd`: as in an mbox. `json`: one object a line, the message in base64. */
-export type StdoutFormat = 'raw' | 'mboxrd' | 'json';
-
-/** Takes octets, one write at a time. */
-export interface Out {
-  /** Resolves when the system has taken all of it. @throws PopfetchError DELIVERY, for ever after the reader has gone */
-  write(data: Buffer): Promise<void>;
-  /** After each message: resolves when it is on stable storage, where that can be said (standard output is a file). */
-  sync?(): Promise<void>;
-}
 
 /**
  * Makes an {@link Out} of a stream, such as `process.stdout`, and takes care of its errors.

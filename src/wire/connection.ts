@@ -1,10 +1,11 @@
-/** Octets to and from one server. The only file that touches `node:net` and `node:tls`. */
-import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+/** Octets to and from one server, in clear or in TLS. */
+import type { Socket } from 'node:net';
 import { PopfetchError } from '../errors.js';
+import { dial } from './dial.js';
 import { Dots } from './dots.js';
+import { handshake } from './handshake.js';
 import { COMMAND, READ_AHEAD, STATUS_LINE } from './limits.js';
-import { chainOf, pinError, tlsError, type ChannelInfo, type TlsSettings } from './trust.js';
+import { chainOf, type ChannelInfo, type TlsSettings } from './trust.js';
 
 /** Sees each line that goes by (`C` ours, `S` the server's, `*` a remark), secrets masked, nothing escaped. */
 export type Tap = (direction: 'C' | 'S' | '*', text: string) => void;
@@ -80,50 +81,6 @@ export async function connect(endpoint: Endpoint): Promise<Connection> {
   });
   if (tls !== undefined) await connection.startTls(tls, timeouts.connect - (performance.now() - start));
   return connection;
-}
-
-function dial(host: string, port: number, timeout: number, signal: AbortSignal): Promise<Socket> {
-  const socket = connectTcp({ host, port });
-  return new Promise<Socket>((resolve, reject) => {
-    const late = (): void => {
-      const sentence = `no connection to ${host} port ${port} within ${timeout / 1000} s`;
-      reject(new PopfetchError('TIMEOUT', sentence, { phase: 'connect' }));
-    };
-    const timer = setTimeout(late, timeout);
-    const failed = (cause: NodeJS.ErrnoException): void => {
-      reject(new PopfetchError('CONNECT', connectSentence(cause, host, port), { phase: 'connect', cause }));
-    };
-    const aborted = (): void => {
-      reject(signal.reason as PopfetchError);
-    };
-    signal.addEventListener('abort', aborted, { once: true });
-    socket.once('error', failed).once('connect', () => {
-      resolve(socket.setNoDelay(true));
-    });
-    const settled = (): void => {
-      clearTimeout(timer);
-      socket.off('error', failed);
-      signal.removeEventListener('abort', aborted);
-    };
-    socket.once('connect', settled).once('close', settled);
-    if (signal.aborted) aborted();
-  }).catch((error: unknown) => {
-    socket.on('error', () => undefined).destroy();
-    throw error;
-  });
-}
-
-function connectSentence(cause: NodeJS.ErrnoException, host: string, port: number): string {
-  switch (cause.code ?? '') {
-    case 'ENOTFOUND':
-      return `there is no host named ${host}`;
-    case 'EAI_AGAIN':
-      return `the name ${host} cannot be looked up now`;
-    case 'ECONNREFUSED':
-      return `${host} refuses connections on port ${port}`;
-    default:
-      return `cannot connect to ${host} port ${port} (${cause.code ?? cause.message})`;
-  }
 }
 
 const FORBIDDEN = /[\r\n\0]/;
@@ -329,57 +286,6 @@ class SocketConnection implements Connection {
     }
     return undefined;
   }
-}
-
-function handshake(socket: Socket, settings: TlsSettings, timeout: number): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const secured = connectTls({
-      socket,
-      // Without `host` a certificate would be checked against "localhost".
-      host: settings.servername,
-      ...(isAddress(settings.servername) ? {} : { servername: settings.servername }),
-      // Explicit, so that NODE_TLS_REJECT_UNAUTHORIZED=0 changes nothing. A pin replaces the authorities.
-      rejectUnauthorized: settings.pin === undefined,
-      minVersion: settings.minVersion,
-      ...(settings.ca === undefined ? {} : { ca: [...settings.ca] }),
-    });
-    const settle = (error: PopfetchError | undefined): void => {
-      clearTimeout(timer);
-      secured.off('error', onError).off('close', onClose);
-      if (error === undefined) {
-        resolve(secured);
-        return;
-      }
-      secured.on('error', () => undefined);
-      secured.destroy();
-      socket.destroy();
-      reject(error);
-    };
-    const onError = (cause: Error): void => {
-      settle(tlsError(cause, settings));
-    };
-    const onClose = (): void => {
-      settle(tlsError(new Error('the server closed the connection'), settings));
-    };
-    const timer = setTimeout(
-      () => {
-        settle(
-          new PopfetchError('TIMEOUT', `no TLS handshake with ${settings.servername} in time`, {
-            phase: 'tls',
-          }),
-        );
-      },
-      Math.max(timeout, 0),
-    );
-    secured.once('error', onError).once('close', onClose);
-    secured.once('secureConnect', () => {
-      settle(pinError(secured.getPeerCertificate(), settings));
-    });
-  });
-}
-
-function isAddress(name: string): boolean {
-  return /^[\d.]+$/.test(name) || name.includes(':');
 }
 
 /** Whether an address of this machine itself (127.0.0.0/8, ::1). */

@@ -1,0 +1,53 @@
+/** From a name to a TCP connection. */
+import { connect, type Socket } from 'node:net';
+import { PopfetchError } from '../errors.js';
+
+/**
+ * Connects, DNS included; an IPv6 and an IPv4 address are tried in turn (RFC 8305).
+ * @param timeout milliseconds
+ * @param signal aborts with a PopfetchError as its reason, which is thrown
+ * @throws CONNECT, TIMEOUT
+ */
+export function dial(host: string, port: number, timeout: number, signal: AbortSignal): Promise<Socket> {
+  const socket = connect({ host, port });
+  return new Promise<Socket>((resolve, reject) => {
+    const late = (): void => {
+      const sentence = `no connection to ${host} port ${port} within ${timeout / 1000} s`;
+      reject(new PopfetchError('TIMEOUT', sentence, { phase: 'connect' }));
+    };
+    const timer = setTimeout(late, timeout);
+    const failed = (cause: NodeJS.ErrnoException): void => {
+      reject(new PopfetchError('CONNECT', connectSentence(cause, host, port), { phase: 'connect', cause }));
+    };
+    const aborted = (): void => {
+      reject(signal.reason as PopfetchError);
+    };
+    signal.addEventListener('abort', aborted, { once: true });
+    socket.once('error', failed).once('connect', () => {
+      resolve(socket.setNoDelay(true));
+    });
+    const settled = (): void => {
+      clearTimeout(timer);
+      socket.off('error', failed);
+      signal.removeEventListener('abort', aborted);
+    };
+    socket.once('connect', settled).once('close', settled);
+    if (signal.aborted) aborted();
+  }).catch((error: unknown) => {
+    socket.on('error', () => undefined).destroy();
+    throw error;
+  });
+}
+
+function connectSentence(cause: NodeJS.ErrnoException, host: string, port: number): string {
+  switch (cause.code ?? '') {
+    case 'ENOTFOUND':
+      return `there is no host named ${host}`;
+    case 'EAI_AGAIN':
+      return `the name ${host} cannot be looked up now`;
+    case 'ECONNREFUSED':
+      return `${host} refuses connections on port ${port}`;
+    default:
+      return `cannot connect to ${host} port ${port} (${cause.code ?? cause.message})`;
+  }
+}
