@@ -2,20 +2,20 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
-import { rehearse, runAccount } from './account.js';
+import { rehearse, runAccount } from './account/account.js';
 import type { Account } from './config/account.js';
 import { openDestination } from './deliver/index.js';
 import type { Out } from './deliver/context.js';
 import { nodeDisk } from './disk.js';
 import { exitCode, PopfetchError } from './errors.js';
 import type { Emit, Outcome } from './events.js';
-import { identify } from './identify.js';
+import { identify } from './account/identify.js';
 import { mailboxTag, messageKey } from './identity.js';
-import type { Memory, Seen } from './memory.js';
-import { Tally, type Parts } from './parts.js';
+import type { Memory, Seen } from './seen/memory.js';
+import { Tally, type Parts } from './account/parts.js';
 import type { Pop3Client } from './pop3/client.js';
 import { openSession } from './pop3/open.js';
-import { openSeen, readMemory } from './seen.js';
+import { openSeen, readMemory } from './seen/seen.js';
 
 /** One line of a conversation, or a remark about it. `text` is unescaped; secrets are already masked. */
 export type Trace = (account: string, direction: 'C' | 'S' | '*', text: string) => void;

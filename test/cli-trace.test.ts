@@ -2,7 +2,7 @@ import { link, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openTrace } from '../src/trace.js';
+import { openTrace } from '../src/report/trace.js';
 
 let directory = '';
 beforeEach(async () => {

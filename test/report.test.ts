@@ -4,9 +4,9 @@ import { describe, expect, test, vi } from 'vitest';
 import { ConfigError } from '../src/config/problems.js';
 import { PopfetchError } from '../src/errors.js';
 import type { Event, Outcome } from '../src/events.js';
-import { canMove, Progress, type Terminal } from '../src/progress.js';
-import { createReporter, formatError, type ReporterOptions } from '../src/report.js';
-import { toJson } from '../src/sentences.js';
+import { canMove, Progress, type Terminal } from '../src/report/progress.js';
+import { createReporter, formatError, type ReporterOptions } from '../src/report/report.js';
+import { toJson } from '../src/report/sentences.js';
 
 const NOW = Date.UTC(2026, 0, 2, 3, 4, 5);
 

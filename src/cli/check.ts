@@ -1,14 +1,14 @@
 /** `popfetch check`: whether everything is set up right, step by step, with what to do where it is not. Changes nothing. */
 import { lookup } from 'node:dns/promises';
 import type { Account } from '../config/account.js';
-import { table } from '../columns.js';
+import { table } from '../report/columns.js';
 import { errno, nodeDisk } from '../disk.js';
 import { exitCode, PopfetchError, type Phase } from '../errors.js';
 import { readable } from '../escape.js';
-import { plural } from '../quantities.js';
+import { plural } from '../report/quantities.js';
 import { openMailbox, type SessionOptions } from '../run.js';
-import { readMemory } from '../seen.js';
-import { errorFields, toJson } from '../sentences.js';
+import { readMemory } from '../seen/seen.js';
+import { errorFields, toJson } from '../report/sentences.js';
 import { isLoopback } from '../wire/connection.js';
 import { atOnce } from './accounts.js';
 import { loadAccounts, stateDirectory, withSession, type Context } from './context.js';

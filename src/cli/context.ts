@@ -2,9 +2,9 @@
 import { isAbsolute, join, resolve } from 'node:path';
 import type { Account, Config } from '../config/account.js';
 import { PopfetchError } from '../errors.js';
-import type { Terminal } from '../progress.js';
+import type { Terminal } from '../report/progress.js';
 import type { SessionOptions } from '../run.js';
-import { formatError, formatInterruption } from '../sentences.js';
+import { formatError, formatInterruption } from '../report/sentences.js';
 import { chooseAccounts } from './accounts.js';
 import { print } from './output.js';
 import type { Flags } from './request.js';
@@ -75,7 +75,7 @@ export async function withSession<T>(
   const password = ({ name, password }: Account): Promise<string> =>
     readPassword(password, { env, account: name, signal });
   if (flags.trace === undefined) return work({ password, signal });
-  const { openTrace } = await import('../trace.js');
+  const { openTrace } = await import('../report/trace.js');
   const { trace, close } = await openTrace(resolve(cwd, flags.trace), { uid });
   const result = await work({ password, signal, trace }).catch(async (error: unknown) => {
     // What went wrong with the mail matters more than what went wrong with its transcript.

@@ -1,7 +1,7 @@
 /** `popfetch fetch`: new mail of the chosen accounts to their destinations. */
 import type { Account } from '../config/account.js';
 import { exitCode, PopfetchError } from '../errors.js';
-import { createReporter } from '../report.js';
+import { createReporter } from '../report/report.js';
 import { fetchAll, type StdoutDelivery } from '../run.js';
 import { loadAccounts, stateDirectory, withSession, type Context } from './context.js';
 import type { Flags, Request } from './request.js';

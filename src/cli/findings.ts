@@ -4,9 +4,9 @@ import type { PopfetchError } from '../errors.js';
 import { printable, readable } from '../escape.js';
 import type { Listing } from '../pop3/mailbox.js';
 import type { Capabilities } from '../pop3/replies.js';
-import { moment, plural } from '../quantities.js';
-import { quoted } from '../sentences.js';
-import type { Memory } from '../memory.js';
+import { moment, plural } from '../report/quantities.js';
+import { quoted } from '../report/sentences.js';
+import type { Memory } from '../seen/memory.js';
 import type { ChannelInfo } from '../wire/trust.js';
 
 /** One thing that was looked at. `fail` keeps mail from being fetched, `warn` does not. */

@@ -1,17 +1,17 @@
 /** `popfetch list`: what is on the server, and what the next fetch would do with it. Records nothing, deletes nothing. */
-import { identify } from '../identify.js';
-import { plan, type Decision } from '../plan.js';
+import { identify } from '../account/identify.js';
+import { plan, type Decision } from '../account/plan.js';
 import type { Account } from '../config/account.js';
-import { cut, table, width } from '../columns.js';
+import { cut, table, width } from '../report/columns.js';
 import { nodeDisk } from '../disk.js';
 import { exitCode, PopfetchError } from '../errors.js';
 import { printable, readable } from '../escape.js';
 import type { Listing } from '../pop3/mailbox.js';
 import type { Pop3Client } from '../pop3/client.js';
-import { moment, plural, size } from '../quantities.js';
+import { moment, plural, size } from '../report/quantities.js';
 import { openMailbox, type SessionOptions } from '../run.js';
-import { readMemory } from '../seen.js';
-import { errorFields, quoted, toJson } from '../sentences.js';
+import { readMemory } from '../seen/seen.js';
+import { errorFields, quoted, toJson } from '../report/sentences.js';
 import { atOnce } from './accounts.js';
 import { loadAccounts, note, stateDirectory, tell, withSession, type Context } from './context.js';
 import { print } from './output.js';

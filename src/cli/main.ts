@@ -139,7 +139,7 @@ function interruption(name: string, exit: number): PopfetchError {
 
 async function explain(error: unknown): Promise<number> {
   if (error instanceof PopfetchError) {
-    const { formatError, formatInterruption } = await import('../sentences.js');
+    const { formatError, formatInterruption } = await import('../report/sentences.js');
     const format = error.code === 'ABORTED' ? formatInterruption : formatError;
     await print(process.stderr, `${format(error, 'popfetch: ')}\n`).catch(() => undefined);
     return error.exit;

@@ -1,7 +1,7 @@
 /** Text to stdout and stderr. Loaded for everything, even `--version`: keep it small. */
 import { errno } from '../disk.js';
 import { PopfetchError } from '../errors.js';
-import type { Terminal } from '../progress.js';
+import type { Terminal } from '../report/progress.js';
 
 /** Writes a text and waits until the system has it. A reader that has gone is no error: it has read enough. @throws DELIVERY */
 export function print(stream: Terminal, text: string): Promise<void> {

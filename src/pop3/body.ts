@@ -22,11 +22,6 @@ export class Body implements AsyncIterable<Buffer> {
     this.#limit = limit;
   }
 
-  /** Whether it has grown past its limit: what is left of it is not worth reading. */
-  get overflowed(): boolean {
-    return this.#octets > this.#limit;
-  }
-
   [Symbol.asyncIterator](): AsyncIterator<Buffer, void, undefined> {
     return {
       next: () => this.#next(),
@@ -46,7 +41,7 @@ export class Body implements AsyncIterable<Buffer> {
     });
     if (result.done !== true) {
       this.#octets += result.value.length;
-      if (this.overflowed) {
+      if (this.overgrown) {
         throw new PopfetchError(
           'DATA',
           `the message is larger than ${this.#limit} octets, whatever LIST said`,

@@ -209,11 +209,6 @@ export class Pop3Client implements Mailbox {
       }
       const body = new Body(this.#dialogue.connection.body(), maxOctets);
       yield { number: question.number, body };
-      if (body.overflowed) {
-        // Its reader knows. Reading on to an end that may never come would be what the limit is there to prevent.
-        this.close();
-        return;
-      }
       await body.drain();
       if (body.overgrown) {
         // It may be endless: what was asked for behind it is given up with the session.

@@ -1,9 +1,9 @@
 /** The messages of one session on their way: from RETR to durable and remembered. */
-import type { Account } from './config/account.js';
-import type { Message } from './deliver/destination.js';
-import { PopfetchError } from './errors.js';
+import type { Account } from '../config/account.js';
+import type { Message } from '../deliver/destination.js';
+import { PopfetchError } from '../errors.js';
 import type { Parts, Tally } from './parts.js';
-import type { Listed, Mailbox, Retrieved } from './pop3/mailbox.js';
+import type { Listed, Mailbox, Retrieved } from '../pop3/mailbox.js';
 
 /** Reads messages in their order while earlier ones are still on their way to the disk. */
 export class Retrieval {

@@ -1,8 +1,8 @@
 /** The moving line on a terminal: every running account with what it is doing. The only file that knows ora. */
 import type { Ora } from 'ora';
 import { cut } from './columns.js';
-import { readable } from './escape.js';
-import type { Event } from './events.js';
+import { readable } from '../escape.js';
+import type { Event } from '../events.js';
 import { size } from './quantities.js';
 
 /** A stream that may be a terminal. */

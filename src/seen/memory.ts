@@ -1,5 +1,5 @@
 /** What is remembered of one mailbox, as those see it who read it and those who add to it. Types, and one constant. */
-import type { DeliveryLog, Intent } from './deliver/destination.js';
+import type { DeliveryLog, Intent } from '../deliver/destination.js';
 
 /** What is remembered of a message that is done. Times in milliseconds since 1970, sizes in octets. */
 export interface Entry {

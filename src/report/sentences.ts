@@ -1,8 +1,8 @@
 /** What happened, in words. Pure; everything that comes from a server is escaped here. */
-import { ConfigError, renderProblem } from './config/problems.js';
-import type { PopfetchError } from './errors.js';
-import { printable, readable } from './escape.js';
-import type { Event, Outcome } from './events.js';
+import { ConfigError, renderProblem } from '../config/problems.js';
+import type { PopfetchError } from '../errors.js';
+import { printable, readable } from '../escape.js';
+import type { Event, Outcome } from '../events.js';
 import { plural, size, span } from './quantities.js';
 
 /** Characters of a server's answer that are shown. */

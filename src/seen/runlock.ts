@@ -2,9 +2,9 @@
 import { hostname } from 'node:os';
 import { pid } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Disk, DiskFile } from './disk.js';
-import { PopfetchError } from './errors.js';
-import { tryLock } from './lock.js';
+import type { Disk, DiskFile } from '../disk.js';
+import { PopfetchError } from '../errors.js';
+import { tryLock } from '../lock.js';
 
 /** A held lock. */
 export interface RunLock {

@@ -1,7 +1,7 @@
 /** From events to what is seen: lines for people on stderr, a moving line on a terminal, or NDJSON on stdout. */
 import { styleText } from 'node:util';
-import { readable } from './escape.js';
-import type { Emit, Event } from './events.js';
+import { readable } from '../escape.js';
+import type { Emit, Event } from '../events.js';
 import { ndjson } from './ndjson.js';
 import { canMove, Progress, type Terminal } from './progress.js';
 import { plural, size } from './quantities.js';

@@ -8,12 +8,12 @@
  * - A uid is forgotten only when a complete listing no longer shows it and 90 days have passed.
  * - After a destination has said yes, no later failure turns it into a no.
  */
-import type { Account } from './config/account.js';
-import type { Phase } from './errors.js';
-import type { Memory } from './memory.js';
+import type { Account } from '../config/account.js';
+import type { Phase } from '../errors.js';
+import type { Memory } from '../seen/memory.js';
 import type { Parts, Tally } from './parts.js';
 import { plan, type Decision } from './plan.js';
-import type { Listed, Listing, Mailbox } from './pop3/mailbox.js';
+import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
 import { Retrieval } from './retrieval.js';
 
 /** Runs one account to its end. Counts in `tally`. @throws PopfetchError for what ends the account's run early */

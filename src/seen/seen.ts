@@ -4,10 +4,10 @@
  */
 import { join } from 'node:path';
 import { Book, intentRecord, runRecord, seenRecord, toOctets, VERSION } from './book.js';
-import type { Intent } from './deliver/destination.js';
-import type { Disk, DiskFile } from './disk.js';
-import { PopfetchError } from './errors.js';
-import { mailboxTag, type MailboxAddress } from './identity.js';
+import type { Intent } from '../deliver/destination.js';
+import type { Disk, DiskFile } from '../disk.js';
+import { PopfetchError } from '../errors.js';
+import { mailboxTag, type MailboxAddress } from '../identity.js';
 import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './journal.js';
 import type { Entry, Memory, RunRecord, Seen } from './memory.js';
 import { lockRun, type RunLock } from './runlock.js';

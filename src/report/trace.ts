@@ -1,10 +1,10 @@
 /** The transcript of a conversation in a file, for `--trace`. */
 import { constants, writeSync, type Stats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { errno } from './disk.js';
-import { PopfetchError } from './errors.js';
-import { printable } from './escape.js';
-import type { Trace } from './run.js';
+import { errno } from '../disk.js';
+import { PopfetchError } from '../errors.js';
+import { printable } from '../escape.js';
+import type { Trace } from '../run.js';
 
 /** Octets of one line that are shown; longer ones say how much is missing. */
 const LINE = 4096;

@@ -1,6 +1,6 @@
 /** Events for programs: one JSON object a line. Field names and values are part of the public interface. */
-import { printable } from './escape.js';
-import type { Event, Outcome } from './events.js';
+import { printable } from '../escape.js';
+import type { Event, Outcome } from '../events.js';
 import { errorFields, toJson } from './sentences.js';
 
 /** An event as its line, line end included; '' for those that only move a display. `time` in milliseconds since 1970. */

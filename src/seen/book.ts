@@ -1,6 +1,6 @@
 /** The records of a journal, added up: what a memory knows. Pure. */
-import type { Intent } from './deliver/destination.js';
-import { PopfetchError } from './errors.js';
+import type { Intent } from '../deliver/destination.js';
+import { PopfetchError } from '../errors.js';
 import type { JournalRecord } from './journal.js';
 import { RETENTION, type Entry, type Memory, type RunRecord } from './memory.js';
 

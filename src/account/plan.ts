@@ -1,8 +1,8 @@
 /** What a run does with each message of a listing. Pure. */
-import type { Account } from './config/account.js';
-import type { SkipReason } from './events.js';
-import type { Entry, Memory } from './memory.js';
-import type { Listed, Listing } from './pop3/mailbox.js';
+import type { Account } from '../config/account.js';
+import type { SkipReason } from '../events.js';
+import type { Entry, Memory } from '../seen/memory.js';
+import type { Listed, Listing } from '../pop3/mailbox.js';
 
 /** What is done with one message. Times in milliseconds since 1970. */
 export type Decision =

@@ -1,10 +1,10 @@
 /** What the policy of an account is given, and what it gives back. */
-import type { Destination } from './deliver/destination.js';
-import type { PopfetchError } from './errors.js';
-import type { Emit } from './events.js';
+import type { Destination } from '../deliver/destination.js';
+import type { PopfetchError } from '../errors.js';
+import type { Emit } from '../events.js';
 import type { Identified } from './identify.js';
-import type { Seen } from './memory.js';
-import type { Listing, Mailbox } from './pop3/mailbox.js';
+import type { Seen } from '../seen/memory.js';
+import type { Listing, Mailbox } from '../pop3/mailbox.js';
 
 /** What the policy works with. */
 export interface Parts {

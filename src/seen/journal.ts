@@ -7,8 +7,8 @@
  */
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { grouped, type Disk, type DiskFile } from './disk.js';
-import { PopfetchError } from './errors.js';
+import { grouped, type Disk, type DiskFile } from '../disk.js';
+import { PopfetchError } from '../errors.js';
 
 /** One record: a verb and its fields, which may hold any latin1 text. */
 export interface JournalRecord {

@@ -3,9 +3,9 @@
  * section 7 allows it for equal messages, and a sender can forge it), a server may give it to another message once the
  * first is gone, and a rebuilt mailbox gives new ones to all. Then the header decides, asked for by TOP.
  */
-import { Intake } from './deliver/lines.js';
-import type { Entry, Memory } from './memory.js';
-import type { Listed, Listing, Mailbox } from './pop3/mailbox.js';
+import { Intake } from '../deliver/lines.js';
+import type { Entry, Memory } from '../seen/memory.js';
+import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
 
 /** A listing whose uids name just one message each, for ever. */
 export interface Identified extends Listing {
