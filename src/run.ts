@@ -168,7 +168,7 @@ async function withDestination(
 ): Promise<void> {
   const { emit, signal, keep = false } = options;
   const spool = join(options.state, 'spool');
-  await nodeDisk.mkdir(spool);
+  await makeSpool(spool);
   const destination = await openDestination(account.deliver, {
     account: account.name,
     tag: mailboxTag(account),
@@ -197,6 +197,19 @@ async function withDestination(
     await runAccount(account, parts, tally);
   } finally {
     await destination.close();
+  }
+}
+
+/** @throws STATE */
+async function makeSpool(path: string): Promise<void> {
+  try {
+    await nodeDisk.mkdir(path);
+  } catch (cause) {
+    throw new PopfetchError('STATE', `${path}: the directory for messages on their way cannot be made`, {
+      phase: 'state',
+      remedy: 'see that it and what is above it are yours and can be written',
+      cause,
+    });
   }
 }
 

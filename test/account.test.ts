@@ -150,7 +150,7 @@ describe('a run in which all is well', () => {
     mailbox('a', 'b');
     remember('a');
     await run({ delete: 'delivered' }, { keep: true });
-    expect(calls.filter((call) => call.startsWith("remove"))).toEqual([]);
+    expect(calls.filter((call) => call.startsWith('remove'))).toEqual([]);
     expect(events).toContainEqual(expect.objectContaining({ type: 'planned', doomed: 0 }));
     expect(calls.at(-1)).toBe('quit');
   });

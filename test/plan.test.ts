@@ -86,7 +86,12 @@ describe('what is new', () => {
   it('is left alone when it is known to be larger than that, whatever LIST says', async () => {
     const memory = new FakeSeen([]);
     await memory.outgrew('b', 1001);
-    expect(short(plan(four, memory, TERMS, NOW))).toEqual(['fetch 1', 'fetch 3', 'fetch 4', 'skip 2 too large']);
+    expect(short(plan(four, memory, TERMS, NOW))).toEqual([
+      'fetch 1',
+      'fetch 3',
+      'fetch 4',
+      'skip 2 too large',
+    ]);
     const terms = { ...TERMS, maxSize: 1001 };
     expect(short(plan(four, memory, terms, NOW))).toEqual(['fetch 1', 'fetch 2', 'fetch 3', 'fetch 4']);
   });

@@ -149,7 +149,8 @@ describe('the lock', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     children.push(child);
-    const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+    const ended = once(child, 'exit').then(() => ['it ended']);
+    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string];
     expect(line).toBe('held');
     return child;
   }

@@ -37,14 +37,23 @@ export async function show({ flags, words }: Request, context: Context): Promise
         else await copy(answer.body, filter, write);
       }
     } catch (error) {
-      if (!(error instanceof PopfetchError && isGone(error.cause))) throw error;
-      // `popfetch show 1 | head` has read enough.
+      if (!hasReadEnough(error)) throw ofAccount(error, account);
     } finally {
       // Without QUIT: there are servers that take QUIT after RETR for deletion.
       mailbox.close();
     }
   });
   return 0;
+}
+
+/** `popfetch show 1 | head`: the reader has gone, not the server, whose errors may have the same cause. */
+function hasReadEnough(error: unknown): boolean {
+  return error instanceof PopfetchError && error.code === 'DELIVERY' && isGone(error.cause);
+}
+
+/** Says whose session it was; a word that names no message is nobody's. */
+function ofAccount(error: unknown, { name }: Account): unknown {
+  return error instanceof PopfetchError && error.code !== 'USAGE' ? error.within({ account: name }) : error;
 }
 
 function refused({ number }: Listed, serverText: string, { name }: Account): PopfetchError {

@@ -1,0 +1,478 @@
+/** One account is in trouble: it is told in one line, the exit status says what kind it is, and the other delivers. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { certificates, fingerprint } from './support/certificates.js';
+import { lateHook, reach, stored, until, World } from './support/e2e.js';
+import { padded, plain } from './support/messages.js';
+import type { Running } from './support/sandbox.js';
+import type { ServerOptions, TestServer } from './support/server.js';
+
+const MAIL = [plain(1), plain(2)];
+
+let world: World;
+beforeEach(async () => {
+  world = await World.create();
+});
+afterEach(() => world.close());
+
+/** What is told when this account runs beside one that is well, which is seen to be served. */
+async function besideAGoodOne(account: object, ...args: readonly string[]): Promise<[number | null, string]> {
+  const well = await world.serve({ taro: MAIL });
+  await world.configure({ bad: account, good: reach(well) });
+  const { code, stdout, stderr } = await world.popfetch(...args);
+  expect(stdout).toBe('');
+  expect(await world.maildir('good')).toEqual(stored(...MAIL));
+  return [code, stderr];
+}
+
+async function closedPort(): Promise<TestServer> {
+  const server = await world.serve({ taro: MAIL });
+  await server.close();
+  return server;
+}
+
+describe('a server that is not what it should be', () => {
+  interface Trouble {
+    readonly options?: Omit<Partial<ServerOptions>, 'accounts'>;
+    readonly fields?: object;
+    readonly code: number;
+    /** What is told, after the name of the account. */
+    readonly line: string;
+  }
+
+  const TROUBLES: Readonly<Record<string, Trouble>> = {
+    'refuses the password': {
+      fields: { password: 'not this' },
+      code: 77,
+      line: 'login: the server refused the login: "[AUTH] wrong user or password"; check user and password',
+    },
+    'says that another session has the mailbox': {
+      options: { overrides: { AUTH: '-ERR [IN-USE] somebody else is reading' } },
+      code: 75,
+      line:
+        'login: another session holds the mailbox: "[IN-USE] somebody else is reading"; ' +
+        'wait for the other mail program to finish',
+    },
+    'wants more time between two logins': {
+      options: { overrides: { AUTH: '-ERR [LOGIN-DELAY] not so often' } },
+      code: 75,
+      line:
+        'login: the server wants more time between two logins: "[LOGIN-DELAY] not so often"; ' +
+        'run popfetch less often for this account',
+    },
+    'has a temporary problem': {
+      options: { overrides: { AUTH: '-ERR [SYS/TEMP] the disk is away' } },
+      code: 75,
+      line:
+        'login: the server has a temporary problem: "[SYS/TEMP] the disk is away"; ' +
+        'the server asks to try again later',
+    },
+    'has a lasting problem with the account': {
+      options: { overrides: { AUTH: '-ERR [SYS/PERM] closed' } },
+      code: 77,
+      line:
+        'login: the server has a lasting problem with this account: "[SYS/PERM] closed"; ' +
+        'ask the provider',
+    },
+    'does not want to talk': {
+      options: { greeting: '-ERR too busy' },
+      code: 75,
+      line: 'greeting: the server refuses to talk: "too busy"; the server asks to try again later',
+    },
+    'is no POP3 server': {
+      options: { greeting: '220 mail.example.com ESMTP\x1b[2J' },
+      code: 76,
+      line:
+        'greeting: the server answered with something that is not POP3: ' +
+        '"220 mail.example.com ESMTP\\x1b[2J"; run again with --trace FILE',
+    },
+    'offers no STLS': {
+      fields: { tls: 'starttls' },
+      code: 76,
+      line: 'tls: the server offers no STLS; use tls: implicit with port 995',
+    },
+    'does not speak TLS': {
+      fields: { tls: 'implicit' },
+      code: 76,
+      line:
+        'tls: 127.0.0.1 did not answer with TLS; ' +
+        'this port may want tls: starttls, or another port (995 is TLS from the start)',
+    },
+    'has no UIDL': {
+      options: { uidl: false },
+      code: 76,
+      line:
+        'list: the server has no UIDL, so that seen mail cannot be told from new: "unknown command"; ' +
+        'ask the provider for UIDL support; popfetch fetches nothing from this server, to double nothing',
+    },
+    'hangs up while it lists': {
+      options: { overrides: { UIDL: 'close' } },
+      code: 75,
+      line: 'list: the server closed the connection; nothing is lost; the next run goes on',
+    },
+    'breaks the connection while it lists': {
+      options: { pipelining: false, overrides: { UIDL: 'reset' } },
+      code: 75,
+      line: 'list: the connection broke (ECONNRESET); nothing is lost; the next run goes on',
+    },
+  };
+
+  test.each(Object.entries(TROUBLES))('%s', async (_name, { options, fields, code, line }) => {
+    const server = await world.serve({ taro: MAIL }, options);
+    expect(await besideAGoodOne(reach(server, fields))).toEqual([code, `popfetch: bad: ${line}\n`]);
+    expect(await world.maildir('bad')).toEqual([]);
+    expect(server.mailbox('taro').uids).toHaveLength(2);
+  });
+
+  test('refuses connections', async () => {
+    const server = await closedPort();
+    expect(await besideAGoodOne(reach(server))).toEqual([
+      69,
+      `popfetch: bad: connect: 127.0.0.1 refuses connections on port ${server.port}; ` +
+        'check host and port, and the network\n',
+    ]);
+  });
+
+  test('refuses one message: the rest is delivered, and the next run tries that one again', async () => {
+    const server = await world.serve({ taro: [plain(1), plain(2), plain(3)] });
+    server.overrides['RETR'] = (_session, [number]) => (number === '2' ? '-ERR it is\tstuck' : undefined);
+    expect(await besideAGoodOne(reach(server))).toEqual([
+      75,
+      'popfetch: bad: retrieve: the server refuses to give message 2: "it is\\tstuck"; ' +
+        'the next run tries it again\n',
+    ]);
+    expect(await world.maildir('bad')).toEqual(stored(plain(1), plain(3)));
+    delete server.overrides['RETR'];
+    expect(await world.popfetch()).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await world.maildir('bad')).toHaveLength(3);
+  });
+
+  test.each(['drop', 'reset'] as const)(
+    'ends the connection (%s) in the middle of a message: no part of it is delivered',
+    async (action) => {
+      const big = padded(plain(2), 400_000);
+      const server = await world.serve(
+        { taro: [plain(1), big] },
+        { pipelining: false, faults: [{ at: 'body', verb: 'RETR', nth: 2, action }] },
+      );
+      const [code, stderr] = await besideAGoodOne(reach(server, { delete: 'delivered' }));
+      expect(code).toBe(75);
+      expect(stderr).toMatch(
+        /^popfetch: bad: (retrieve: )?(the server closed the connection|the connection broke \(ECONNRESET\)); nothing is lost; the next run goes on\n$/,
+      );
+      expect(await world.maildir('bad')).toEqual(stored(plain(1)));
+      expect(await world.leftovers('bad')).toEqual([]);
+      expect(server.sessions.some(({ quit }) => quit)).toBe(false);
+      expect(await world.popfetch()).toEqual({ code: 0, stdout: '', stderr: '' });
+      expect(await world.maildir('bad')).toEqual(stored(plain(1), big));
+      expect(server.mailbox('taro').uids).toEqual([]);
+    },
+  );
+});
+
+describe('a server that stops talking', () => {
+  test.each([
+    ['greeting', { greeting: 'stall' }, 'the server did not send an answer within 1 s'],
+    ['login', { overrides: { CAPA: 'stall' } }, 'the server did not send an answer within 1 s'],
+    ['list', { overrides: { LIST: 'stall' } }, 'the server did not send an answer within 1 s'],
+    ['retrieve', { overrides: { RETR: 'stall' } }, 'the server did not send an answer within 1 s'],
+    ['quit', { overrides: { QUIT: 'stall' } }, 'the server did not send an answer within 1 s'],
+  ] as const)('in %s is given up after its time', async (phase, options, sentence) => {
+    const server = await world.serve({ taro: [plain(1)] }, options);
+    // QUIT has a limit of its own, which the whole session's comes before.
+    const timeout = phase === 'quit' ? { session: '1s' } : { reply: '1s' };
+    const start = performance.now();
+    const [code, stderr] = await besideAGoodOne(reach(server, { timeout }));
+    const elapsed = performance.now() - start;
+    const told = phase === 'quit' ? 'the session took longer than 1 s' : sentence;
+    expect([code, stderr]).toEqual([
+      75,
+      `popfetch: bad: ${phase}: ${told}; nothing is lost; the next run goes on\n`,
+    ]);
+    expect(elapsed).toBeGreaterThan(1000);
+    expect(elapsed).toBeLessThan(10_000);
+  });
+
+  test('in the middle of a message is given up after timeout.idle, and nothing of it is left', async () => {
+    const server = await world.serve(
+      { taro: [padded(plain(1), 400_000)] },
+      { faults: [{ at: 'body', verb: 'RETR', action: 'stall' }] },
+    );
+    const [code, stderr] = await besideAGoodOne(reach(server, { timeout: { idle: '1s' } }));
+    expect([code, stderr]).toEqual([
+      75,
+      'popfetch: bad: retrieve: the server did not send the rest of a message or listing within 1 s; ' +
+        'nothing is lost; the next run goes on\n',
+    ]);
+    expect(await world.leftovers('bad')).toEqual([]);
+  });
+
+  test('before TLS is up is given up after timeout.connect', async () => {
+    const server = await world.serve({ taro: [] }, { greeting: 'stall' });
+    const account = reach(server, { tls: 'implicit', timeout: { connect: '1s' } });
+    expect(await besideAGoodOne(account)).toEqual([
+      75,
+      'popfetch: bad: tls: no TLS handshake with 127.0.0.1 in time; nothing is lost; the next run goes on\n',
+    ]);
+  });
+});
+
+describe('a certificate that does not prove who the server is', () => {
+  const COMPLAINTS = {
+    otherHost:
+      'the certificate is for another name than 127.0.0.1; ' +
+      'set host (or tls.servername) to a name that the certificate is for',
+    selfSigned:
+      'the certificate of 127.0.0.1 is self-signed; ' +
+      'if it is your own server, set tls.ca to the certificate or tls.pin to its fingerprint',
+    expired:
+      'the certificate of 127.0.0.1 has expired; ' +
+      "ask the server's administrator to renew it; check this machine's clock",
+  } as const;
+
+  async function refused(mode: 'implicit' | 'starttls', server: TestServer, trust: object): Promise<string> {
+    const [code, stderr] = await besideAGoodOne(reach(server, { tls: { mode, ...trust } }));
+    expect(code).toBe(76);
+    const verbs = server.sessions.flatMap((session) => session.verbs);
+    expect(verbs.filter((verb) => verb !== 'CAPA' && verb !== 'STLS')).toEqual([]);
+    return stderr;
+  }
+
+  describe.each(['implicit', 'starttls'] as const)('(%s)', (mode) => {
+    test.each(['otherHost', 'selfSigned', 'expired'] as const)(
+      'ends in 76, and the password is not sent: %s',
+      async (name) => {
+        const certificate = (await certificates())[name];
+        const server = await world.serve({ taro: MAIL }, { tls: mode, certificate });
+        expect(await refused(mode, server, { ca: server.ca })).toBe(
+          `popfetch: bad: tls: ${COMPLAINTS[name]}\n`,
+        );
+      },
+    );
+
+    test('by an authority that nobody has named ends in 76, and the password is not sent', async () => {
+      const server = await world.serve({ taro: MAIL }, { tls: mode });
+      expect(await refused(mode, server, {})).toBe(
+        'popfetch: bad: tls: no trusted authority vouches for the certificate of 127.0.0.1 ' +
+          '(UNABLE_TO_VERIFY_LEAF_SIGNATURE); set tls.ca to a PEM file with the authority, ' +
+          'or tls.pin to the fingerprint that popfetch check shows\n',
+      );
+    });
+
+    test('by another fingerprint than the pinned one ends in 76, and the password is not sent', async () => {
+      const { server: certificate } = await certificates();
+      const server = await world.serve({ taro: MAIL }, { tls: mode });
+      const pinned = `sha256:${'0'.repeat(64)}`;
+      expect(await refused(mode, server, { pin: pinned })).toBe(
+        'popfetch: bad: tls: the certificate of 127.0.0.1 is not the pinned one: ' +
+          `it is sha256:${fingerprint(certificate.cert)}, pinned is ${pinned}; ` +
+          'if the server has a new certificate and you know it is right, change tls.pin\n',
+      );
+    });
+  });
+
+  test('is refused whatever the environment says', async () => {
+    const { selfSigned } = await certificates();
+    const server = await world.serve({ taro: MAIL }, { tls: 'implicit', certificate: selfSigned });
+    await world.configure({ bad: reach(server) });
+    const { code } = await world.run([], { env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' } });
+    expect(code).toBe(76);
+    expect(server.sessions.flatMap(({ received }) => received)).toEqual([]);
+  });
+});
+
+describe('a destination that cannot be made', () => {
+  test.each([
+    [
+      'below a file',
+      { maildir: '~/file/Mail' },
+      'deliver: ~/file/Mail: a part of the path is not a directory; choose another path for deliver',
+    ],
+    [
+      'where something else is',
+      { mbox: '~/work' },
+      'destination: ~/work is not a file, so no mail is written to it; ' +
+        'name the mbox itself, by the only path it has',
+    ],
+  ])('(%s) ends in 73, and no message is asked for', async (_name, deliver, line) => {
+    await writeFile(world.sandbox.path('file'), '');
+    const server = await world.serve({ taro: MAIL });
+    expect(await besideAGoodOne(reach(server, { deliver }))).toEqual([73, `popfetch: bad: ${line}\n`]);
+    // Before anybody is asked for a password.
+    expect(server.sessions).toEqual([]);
+  });
+});
+
+describe('a memory that is damaged', () => {
+  test('is refused, named with its line, and left as it is', async () => {
+    const server = await world.serve({ taro: MAIL });
+    await world.configure({ bad: reach(server) });
+    expect((await world.popfetch()).code).toBe(0);
+    const [journal = ''] = await world.journals();
+    const lines = (await readFile(journal, 'latin1')).split('\n');
+    lines[1] = lines[1]?.replace('INTENT', 'INVENT') ?? '';
+    await writeFile(journal, lines.join('\n'), 'latin1');
+    server.mailbox('taro').add(plain(3));
+    expect(await besideAGoodOne(reach(server))).toEqual([
+      74,
+      `popfetch: bad: state: ${world.shorten(journal)}: line 2 is damaged, ` +
+        'and popfetch does not guess what it said; ' +
+        'restore the file from a backup, or move it away to fetch everything anew\n',
+    ]);
+    expect(await readFile(journal, 'latin1')).toBe(lines.join('\n'));
+    expect(await world.maildir('bad')).toHaveLength(2);
+  });
+});
+
+describe('a config with a mistake', () => {
+  test('is not used at all, and every mistake is told with a suggestion', async () => {
+    const server = await world.serve({ taro: MAIL });
+    const account = reach(server, { limt: 3, deliver: { maildri: '~/x' } });
+    await world.configure({ bad: account, good: reach(server, { host: 'localhost' }) });
+    expect(await world.popfetch()).toEqual({
+      code: 78,
+      stdout: '',
+      stderr:
+        'popfetch: ~/.config/popfetch/config.yaml:5: accounts.bad.deliver.maildri: unknown key; did you mean "maildir"?\n' +
+        'popfetch: ~/.config/popfetch/config.yaml:12: accounts.bad.limt: unknown key; did you mean "limit"?\n',
+    });
+    expect(server.sessions).toEqual([]);
+  });
+});
+
+describe('a mailbox that another run is fetching', () => {
+  /** A run of the account `bad` that waits for its server, and what lets the server go on. */
+  async function firstRun(): Promise<{
+    run: Running;
+    account: object;
+    server: TestServer;
+    goOn: () => void;
+  }> {
+    const late = lateHook();
+    const server = await world.serve({ taro: MAIL }, late);
+    let goOn: () => void = () => undefined;
+    const free = new Promise<undefined>((resolve) => {
+      goOn = () => {
+        resolve(undefined);
+      };
+    });
+    world.atEnd(goOn);
+    let waiting = false;
+    late.hook = ({ kind, verb }) => {
+      if (kind !== 'command' || verb !== 'STAT') return undefined;
+      waiting = true;
+      return free;
+    };
+    const account = reach(server);
+    await world.configure({ bad: account });
+    const run = world.start([]);
+    await until(() => waiting || run.ended, 'the first run holds the mailbox');
+    expect(run.ended).toBe(false);
+    return { run, account, server, goOn };
+  }
+
+  const line = (pid: number): RegExp =>
+    new RegExp(
+      `^popfetch: bad: state: another run of popfetch is fetching this mailbox \\(process ${pid} on \\S+, ` +
+        'since \\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\); use --wait to wait for the other run\\n$',
+    );
+
+  test('ends in 75, at once or after the seconds of --wait', async () => {
+    const { run, account, goOn } = await firstRun();
+    const [code, stderr] = await besideAGoodOne(account);
+    expect(code).toBe(75);
+    expect(stderr).toMatch(line(run.pid));
+    const start = performance.now();
+    const waited = await world.popfetch('--wait=1');
+    expect(performance.now() - start).toBeGreaterThan(1000);
+    expect(waited.code).toBe(75);
+    expect(waited.stderr).toMatch(line(run.pid));
+    goOn();
+    expect(await run.done).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('is waited for with --wait, and then nothing is fetched twice', async () => {
+    const { run, account, goOn } = await firstRun();
+    const well = await world.serve({ taro: MAIL });
+    await world.configure({ bad: account, good: reach(well) });
+    const second = world.start(['--wait']);
+    await until(async () => (await world.maildir('good')).length === 2, 'the second run is at work');
+    goOn();
+    expect(await run.done).toMatchObject({ code: 0, stderr: '' });
+    expect(await second.done).toMatchObject({ code: 0, stderr: '' });
+    expect(await world.maildir('bad')).toEqual(stored(...MAIL));
+  });
+
+  test('is free again as soon as the other run is killed', async () => {
+    const { run, server, goOn } = await firstRun();
+    run.kill();
+    await run.done;
+    goOn();
+    await until(() => !server.mailbox('taro').locked, 'the server has noticed');
+    expect(await world.popfetch()).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await world.maildir('bad')).toEqual(stored(...MAIL));
+  });
+
+  test('can be given up with a signal', async () => {
+    const { run, account, goOn } = await firstRun();
+    const well = await world.serve({ taro: MAIL });
+    await world.configure({ bad: account, good: reach(well) });
+    const second = world.start(['--wait']);
+    await until(async () => (await world.maildir('good')).length === 2, 'the second run is at work');
+    second.kill('SIGTERM');
+    expect(await second.done).toMatchObject({
+      code: 143,
+      stderr: 'popfetch: interrupted by SIGTERM; nothing is lost; the next run goes on\n',
+    });
+    goOn();
+    expect(await run.done).toMatchObject({ code: 0 });
+  });
+});
+
+describe('the exit status of several accounts in trouble', () => {
+  type Kind = 'refused' | 'stalled' | 'password' | 'certificate' | 'destination' | 'fine';
+
+  /** Accounts of these kinds, in this order. `slow`: the first is the last to end. */
+  async function statusOf(kinds: readonly Kind[], slow = false): Promise<number | null> {
+    const { selfSigned } = await certificates();
+    const account = async (kind: Kind, index: number): Promise<object> => {
+      const latency = slow && index === 0 ? { latency: 300 } : {};
+      switch (kind) {
+        case 'refused':
+          return reach(await closedPort());
+        case 'stalled':
+          return reach(await world.serve({ taro: [] }, { greeting: 'stall' }), { timeout: { reply: '1s' } });
+        case 'password':
+          return reach(await world.serve({ taro: [] }, latency), { password: 'not this' });
+        case 'certificate':
+          return reach(await world.serve({ taro: [] }, { tls: 'implicit', certificate: selfSigned }));
+        case 'destination':
+          return reach(await world.serve({ taro: [] }), { deliver: { mbox: '~/work' } });
+        case 'fine':
+          return reach(await world.serve({ taro: [] }));
+      }
+    };
+    const accounts = await Promise.all(kinds.map(account));
+    await world.configure(Object.fromEntries(accounts.map((each, index) => [`a${index}`, each])), {
+      parallel: 8,
+    });
+    const { code, stderr } = await world.popfetch();
+    expect(stderr.split('\n')).toHaveLength(kinds.filter((kind) => kind !== 'fine').length + 1);
+    return code;
+  }
+
+  test.each([
+    [77, ['fine', 'password', 'password']],
+    [69, ['refused', 'fine', 'refused']],
+    [75, ['refused', 'stalled', 'fine']],
+    [77, ['refused', 'stalled', 'password']],
+    [76, ['stalled', 'certificate', 'password']],
+    [73, ['fine', 'destination', 'certificate']],
+  ] as const)('is %i for %j', async (status, kinds) => {
+    expect(await statusOf(kinds)).toBe(status);
+  });
+
+  test('goes by the order of the config, not by which ends first', async () => {
+    expect(await statusOf(['password', 'certificate'], true)).toBe(77);
+  });
+});
