@@ -76,4 +76,4 @@ describe('a message of 300 MB', () => {
     PATIENCE,
   );
 });
-void join;
+join;
