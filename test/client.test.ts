@@ -435,6 +435,67 @@ describe('logging in', () => {
   });
 });
 
+describe('a clear connection to another machine', () => {
+  const elsewhere = { loopback: false, channel: { protocol: undefined, chain: [] } };
+
+  /** A connection on which the server says yes to everything, and what was sent over it. */
+  function agreeing(what: Pick<Connection, 'loopback' | 'channel'>): {
+    connection: Connection;
+    sent: string[];
+  } {
+    const sent: string[] = [];
+    const nobody = (): never => {
+      throw new Error('not in this test');
+    };
+    const connection: Connection = {
+      ...what,
+      pending: 0,
+      send: (lines) => {
+        sent.push(...[lines].flat());
+      },
+      readLine: () => Promise.resolve('+OK <1@a>'),
+      body: nobody,
+      startTls: nobody,
+      hide: () => undefined,
+      masked: (text) => text,
+      close: () => undefined,
+    };
+    return { connection, sent };
+  }
+
+  it.each(['auto', 'user', 'plain'] as const)('carries no password with auth: %s', async (method) => {
+    const { connection, sent } = agreeing(elsewhere);
+    const client = new Pop3Client(connection);
+    await client.greet();
+    expect(await failure(client.login({ ...TARO, method }))).toMatchObject({
+      code: 'AUTH',
+      phase: 'login',
+      message: 'the password was not sent, since it would cross the network in clear',
+    });
+    expect(sent).toEqual([]);
+  });
+
+  it.each([
+    ['it is permitted', elsewhere, { insecure: true }],
+    ['the channel is secured', { ...elsewhere, channel: { protocol: 'TLSv1.3', chain: [] } }, {}],
+    ['it goes no further than this machine', { ...elsewhere, loopback: true }, {}],
+  ])('or any other carries it where %s', async (_, what, credentials) => {
+    const { connection, sent } = agreeing(what);
+    const client = new Pop3Client(connection);
+    await client.greet();
+    await client.login({ ...TARO, ...credentials });
+    expect(sent).toEqual(['USER taro', 'PASS himitsu']);
+  });
+
+  it('carries the digest of APOP, which is no password', async () => {
+    const { connection, sent } = agreeing(elsewhere);
+    const client = new Pop3Client(connection);
+    await client.greet();
+    await client.login({ ...TARO, method: 'apop' });
+    expect(sent).toEqual(['APOP taro 039c6ec25b251f5ce74ec226773bf084']);
+  });
+});
+
 describe('secrets', () => {
   const PASSWORD = 'hi mi+tsu/100%';
   const octets = Buffer.from(PASSWORD);

@@ -86,12 +86,18 @@ export async function* piecesOf(parts: readonly Octets[]): AsyncGenerator<Buffer
       pending.push(piece);
       size += piece.length;
       if (size < PIECE) continue;
-      yield Buffer.concat(pending);
+      yield joined(pending);
       pending = [];
       size = 0;
     }
   }
-  if (size > 0) yield pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending);
+  if (size > 0) yield joined(pending);
+}
+
+/** One piece of many; a single one is not copied. */
+function joined(pieces: readonly Buffer[]): Buffer {
+  const [first] = pieces;
+  return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces);
 }
 
 /** Writes all parts at the end, and sees that they stand there as a whole. @throws DELIVERY when somebody wrote at the same time */

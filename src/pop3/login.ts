@@ -35,7 +35,7 @@ export async function logIn(
   const clearTextAllowed = channel.protocol !== undefined || loopback || insecure;
   const method = chooseMethod(wanted, { capabilities, timestamp, clearTextAllowed });
   const plain = plainResponse(user, password);
-  dialogue.connection.hide([...formsOf([password]), plain]);
+  dialogue.connection.hide([...formsOf([password]), plain, apopDigest(timestamp ?? '', password)]);
   if (capabilities.tags.has('UTF8')) await dialogue.ask('UTF8', 'login');
   const status = await talk(dialogue, method, { user, password, plain, timestamp: timestamp ?? '' });
   if (!status.ok) throw loginRefusal(dialogue, status);

@@ -1,8 +1,11 @@
 /**
- * `npm run bench`: what the README promises, measured. Needs Dovecot. Every figure is checked before it is printed:
- * all messages there, each once, octet for octet.
+ * `npm run bench`, or `npx tsx test/bench/shown.ts [many] [parallel] [large] [start]` after a build: what the README
+ * promises, measured. Needs Dovecot. Every figure is checked before it is printed: all messages there, each once, octet
+ * for octet.
  */
-import { startDovecot } from '../support/dovecot.js';
+import { startDovecot, type Dovecot } from '../support/dovecot.js';
+import { digestOf, maildirDigest, mboxDigest, stored } from '../support/e2e.js';
+import type { MessageSource } from '../support/mailbox.js';
 import { huge } from '../support/messages.js';
 import { mixed } from '../support/mixed.js';
 import { startProxy } from '../support/proxy.js';
@@ -11,147 +14,238 @@ import { startServer } from '../support/server.js';
 import { maildirMessages, mboxMessages } from '../support/stored.js';
 
 const MIB = 1024 * 1024;
+const PASSWORD = 'pw';
+const DESTINATIONS = { maildir: { maildir: '~/box' }, mbox: { mbox: '~/box' } } as const;
+type Kind = keyof typeof DESTINATIONS;
+const KINDS: readonly Kind[] = ['maildir', 'mbox'];
+
+/** A server to fetch from, over TLS. */
+interface Target {
+  readonly port: number;
+  readonly ca: string;
+}
+
+const tlsOf = ({ tlsPort, ca }: Dovecot): Target => ({ port: tlsPort, ca });
+
+function accountOf({ port, ca }: Target, fields: object): object {
+  return { host: 'localhost', port, tls: { ca }, user: 'taro', password: PASSWORD, ...fields };
+}
 
 function check(isSo: boolean, what: string): void {
   if (!isSo) throw new Error(`not so: ${what}`);
 }
 
-function say(what: string, figure: string): void {
-  process.stdout.write(`${what.padEnd(58)} ${figure}\n`);
+function say(what: string, ...figures: readonly string[]): void {
+  process.stdout.write(`${what.padEnd(58)} ${figures.join(', ')}\n`);
 }
 
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`;
+const memory = (octets: number): string => `peak memory ${Math.round(octets / MIB)} MiB`;
 
-/** Runs popfetch to a quiet end. @returns milliseconds, and the peak of memory in octets */
-async function quiet(sandbox: Sandbox, ...args: string[]): Promise<{ elapsed: number; peak: number }> {
-  const run = await sandbox.run(args, { measure: true, timeout: 300_000 });
-  check(run.code === 0 && run.stderr === '', `popfetch ${args.join(' ')}: ${run.stderr}`);
-  return { elapsed: run.elapsed, peak: run.peakMemory ?? 0 };
+/** Runs popfetch to a quiet end. @returns milliseconds, and the peak of memory in octets where it was measured */
+async function quiet(
+  sandbox: Sandbox,
+  args: readonly string[] = [],
+  measure = true,
+): Promise<{ elapsed: number; peak: number }> {
+  const { code, stdout, stderr, elapsed, peakMemory } = await sandbox.run(args, {
+    measure,
+    timeout: 600_000,
+  });
+  const words = args.includes('--version') ? '' : stdout.toString('utf8') + stderr;
+  check(code === 0 && words === '', `popfetch ${args.join(' ')} ended with ${code ?? 'a signal'}: ${words}`);
+  return { elapsed, peak: peakMemory ?? 0 };
 }
 
-function sorted(messages: readonly Buffer[]): string {
-  return messages
-    .map((data) => data.toString('latin1'))
-    .sort()
-    .join('\0');
+async function withSandbox<T>(work: (sandbox: Sandbox) => Promise<T>): Promise<T> {
+  const sandbox = await Sandbox.create();
+  try {
+    return await work(sandbox);
+  } finally {
+    await sandbox.remove();
+  }
 }
+
+/** The second of these, or what is in the middle of more. */
+function median(figures: readonly number[]): number {
+  return [...figures].sort((a, b) => a - b)[Math.floor(figures.length / 2)] ?? NaN;
+}
+
+async function contentOf(kind: Kind, path: string): Promise<string[]> {
+  const messages = kind === 'mbox' ? await mboxMessages(path) : await maildirMessages(path);
+  return messages.map(({ data }) => data.toString('latin1')).sort();
+}
+
+const same = (got: readonly string[], expected: readonly string[]): boolean =>
+  got.length === expected.length && got.every((text, index) => text === expected[index]);
 
 /** 2,000 mixed messages of 94 MB from Dovecot. */
 async function many(): Promise<void> {
   const mail = mixed(2000, 94_000_000);
-  const expected = sorted(
-    mail.map((data) => Buffer.from(data.toString('latin1').replaceAll('\r\n', '\n'), 'latin1')),
-  );
-  for (const [kind, deliver] of Object.entries({
-    maildir: { maildir: '~/Mail' },
-    mbox: { mbox: '~/mbox' },
-  })) {
-    const dovecot = await startDovecot({ users: { taro: { password: 'pw', messages: mail } } });
-    const sandbox = await Sandbox.create();
+  const expected = stored(...mail);
+  for (const kind of KINDS) {
+    const dovecot = await startDovecot({ users: { taro: { password: PASSWORD, messages: mail } } });
     try {
-      const fields = {
-        host: 'localhost',
-        port: dovecot.tlsPort,
-        tls: { ca: dovecot.ca },
-        user: 'taro',
-        password: 'pw',
-      };
-      await sandbox.writeConfig({ accounts: { work: { ...fields, deliver } } });
-      const first = await quiet(sandbox);
-      const stored = async (): Promise<string> =>
-        sorted(
-          (kind === 'mbox'
-            ? await mboxMessages(sandbox.path('mbox'))
-            : await maildirMessages(sandbox.path('Mail'))
-          ).map(({ data }) => data),
-        );
-      check((await stored()) === expected, `${kind}: octet for octet, each once`);
-      const second = await quiet(sandbox);
-      await sandbox.writeConfig({ accounts: { work: { ...fields, deliver, delete: 'delivered' } } });
-      const removal = await quiet(sandbox);
-      check((await dovecot.mailbox('taro')).length === 0, 'the mailbox is empty');
-      await quiet(sandbox);
-      check((await stored()) === expected, `${kind}: nothing doubled`);
-      say(
-        `2,000 messages, 94 MB, TLS, ${kind}: fetch`,
-        `${seconds(first.elapsed)}, ${Math.round(first.peak / MIB)} MiB`,
-      );
-      say(`  again, nothing new`, seconds(second.elapsed));
-      say(`  with delete: delivered, all removed`, seconds(removal.elapsed));
+      await withSandbox((sandbox) => fetchMany(sandbox, dovecot, kind, expected));
     } finally {
-      await sandbox.remove();
       await dovecot.close();
     }
   }
 }
 
-/** Eight accounts behind a line of 20 ms each way, against a ninth alone. */
+async function fetchMany(
+  sandbox: Sandbox,
+  dovecot: Dovecot,
+  kind: Kind,
+  expected: readonly string[],
+): Promise<void> {
+  const deliver = DESTINATIONS[kind];
+  const path = sandbox.path('box');
+  await sandbox.writeConfig({ accounts: { work: accountOf(tlsOf(dovecot), { deliver }) } });
+  const first = await quiet(sandbox);
+  check(same(await contentOf(kind, path), expected), `${kind}: octet for octet, each once`);
+  const second = await quiet(sandbox);
+  await sandbox.writeConfig({
+    accounts: { work: accountOf(tlsOf(dovecot), { deliver, delete: 'delivered' }) },
+  });
+  const removal = await quiet(sandbox);
+  check((await dovecot.mailbox('taro')).length === 0, 'the mailbox is empty');
+  const third = await quiet(sandbox);
+  check(same(await contentOf(kind, path), expected), `${kind}: nothing doubled`);
+  const rate = (94 / (first.elapsed / 1000)).toFixed(0);
+  say(
+    `2,000 messages of 94 MB, Dovecot, TLS, ${kind}: fetch`,
+    seconds(first.elapsed),
+    `${rate} MB/s`,
+    memory(first.peak),
+  );
+  say('  again, nothing new', seconds(second.elapsed));
+  say('  with delete: delivered, all removed', seconds(removal.elapsed));
+  say('  again, nothing there', seconds(third.elapsed));
+}
+
+/** Eight accounts behind a line of 20 ms each way, against one of them, each in a home of its own. */
 async function parallel(): Promise<void> {
-  const users = Array.from({ length: 9 }, (_, index) => `user${index}`);
-  const messages = mixed(20, 200_000);
-  const accounts = Object.fromEntries(users.map((user) => [user, { password: 'pw', messages }]));
+  const users = Array.from({ length: 8 }, (_, index) => `user${index}`);
+  const messages = mixed(50, 1_000_000);
+  const accounts = Object.fromEntries(users.map((user) => [user, { password: PASSWORD, messages }]));
   const server = await startServer({ accounts, tls: 'implicit' });
-  const proxy = await startProxy(server, 20);
-  const sandbox = await Sandbox.create();
+  const dovecot = await startDovecot({ users: accounts });
   try {
-    const account = (user: string): object => ({
-      ...{ host: 'localhost', port: proxy.port, tls: { ca: server.ca }, user, password: 'pw' },
-      deliver: { maildir: `~/Mail/${user}` },
-    });
-    const [first = '', ...others] = users;
-    await sandbox.writeConfig({ accounts: Object.fromEntries(users.map((user) => [user, account(user)])) });
-    const one = await quiet(sandbox, '-a', first);
-    const eight = await quiet(sandbox, '--parallel', '8', ...others.flatMap((user) => ['-a', user]));
-    for (const user of users) {
-      check(
-        (await maildirMessages(sandbox.path('Mail', user))).length === messages.length,
-        `${user} has its mail`,
-      );
-    }
-    say('one account, 20 messages, 20 ms each way', seconds(one.elapsed));
-    say('eight accounts at once', seconds(eight.elapsed));
-    say('  ratio', (eight.elapsed / one.elapsed).toFixed(2));
+    await atOnce(
+      'the test server',
+      { host: server.host, port: server.port, ca: server.ca },
+      users,
+      stored(...messages),
+    );
+    await atOnce('Dovecot', { host: dovecot.host, ...tlsOf(dovecot) }, users, stored(...messages));
   } finally {
-    await sandbox.remove();
-    await proxy.close();
     await server.close();
+    await dovecot.close();
   }
+}
+
+/** The medians of five runs for one and for all. */
+async function atOnce(
+  name: string,
+  target: Target & { readonly host: string },
+  users: readonly string[],
+  expected: readonly string[],
+): Promise<void> {
+  const proxy = await startProxy(target, 20);
+  const run = (chosen: readonly string[]): Promise<number> =>
+    withSandbox(async (sandbox) => {
+      const fields = (user: string): object => ({ user, deliver: { maildir: `~/${user}` } });
+      const named = chosen.map((user) => [user, accountOf({ ...target, port: proxy.port }, fields(user))]);
+      await sandbox.writeConfig({ accounts: Object.fromEntries(named) as object });
+      const { elapsed } = await quiet(sandbox, ['--parallel', '8'], false);
+      for (const user of chosen) {
+        check(
+          same(await contentOf('maildir', sandbox.path(user)), expected),
+          `${user} has its mail, each once`,
+        );
+      }
+      return elapsed;
+    });
+  const [one, eight]: [number[], number[]] = [[], []];
+  for (let round = 0; round < 5; round += 1) {
+    one.push(await run(users.slice(0, 1)));
+    eight.push(await run(users));
+  }
+  await proxy.close();
+  say(`one account, 50 messages of 1 MB, 20 ms each way, ${name}`, seconds(median(one)));
+  say(
+    '  eight accounts at once',
+    seconds(median(eight)),
+    `ratio ${(median(eight) / median(one)).toFixed(2)}`,
+  );
 }
 
 /** One message of 300 MB. */
 async function large(): Promise<void> {
-  const octets = 300_000_000;
-  const server = await startServer({
-    accounts: { taro: { password: 'pw', messages: [huge(octets)] } },
-    tls: 'implicit',
-  });
+  const message = huge(300_000_000);
+  const accounts = { taro: { password: PASSWORD, messages: [message] } };
+  const server = await startServer({ accounts, tls: 'implicit' });
   try {
-    for (const [kind, deliver] of Object.entries({
-      maildir: { maildir: '~/Mail' },
-      mbox: { mbox: '~/mbox' },
-    })) {
-      const sandbox = await Sandbox.create();
-      const fields = {
-        host: 'localhost',
-        port: server.port,
-        tls: { ca: server.ca },
-        user: 'taro',
-        password: 'pw',
-      };
-      await sandbox.writeConfig({ accounts: { work: { ...fields, deliver, maxSize: '1GiB' } } });
-      const { elapsed, peak } = await quiet(sandbox);
-      const stored =
-        kind === 'mbox' ? mboxMessages(sandbox.path('mbox')) : maildirMessages(sandbox.path('Mail'));
-      check((await stored)[0]!.data.length > 0.98 * octets * (66 / 67), 'it is there');
-      check(peak < 120 * MIB, `peak memory below 120 MiB, not ${peak}`);
-      say(`one message of 300 MB, TLS, ${kind}`, `${seconds(elapsed)}, ${Math.round(peak / MIB)} MiB`);
-      await sandbox.remove();
-    }
+    for (const kind of KINDS) await fetchLarge('the test server', server, kind, message);
   } finally {
     await server.close();
   }
+  const users = { taro: { password: PASSWORD, messages: [await whole(message)] } };
+  const dovecot = await startDovecot({ users });
+  try {
+    for (const kind of KINDS) await fetchLarge('Dovecot', tlsOf(dovecot), kind, message);
+  } finally {
+    await dovecot.close();
+  }
 }
 
-await many();
-await parallel();
-await large();
+async function whole(message: MessageSource): Promise<Buffer> {
+  if ('data' in message) return message.data;
+  const pieces: Buffer[] = [];
+  for await (const piece of message.generate()) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+async function fetchLarge(name: string, target: Target, kind: Kind, message: MessageSource): Promise<void> {
+  await withSandbox(async (sandbox) => {
+    const deliver = DESTINATIONS[kind];
+    await sandbox.writeConfig({ accounts: { work: accountOf(target, { deliver, maxSize: '1GiB' }) } });
+    const { elapsed, peak } = await quiet(sandbox);
+    const expected = await digestOf(message);
+    const path = sandbox.path('box');
+    const got = kind === 'mbox' ? await mboxDigest(path, expected.length) : await maildirDigest(path);
+    check(got.sha256 === expected.sha256, `${kind}: octet for octet`);
+    check(peak < 120 * MIB, `peak memory below 120 MiB, not ${peak}`);
+    say(`one message of 300 MB, ${name}, TLS, ${kind}`, seconds(elapsed), memory(peak));
+  });
+}
+
+/** How long it takes to find out that there is nothing to do. */
+async function start(): Promise<void> {
+  const dovecot = await startDovecot({
+    users: { taro: { password: PASSWORD, messages: mixed(100, 1_000_000) } },
+  });
+  try {
+    await withSandbox(async (sandbox) => {
+      const account = accountOf(tlsOf(dovecot), { deliver: DESTINATIONS.maildir });
+      await sandbox.writeConfig({ accounts: { work: account } });
+      await quiet(sandbox);
+      const repeated = async (args: readonly string[]): Promise<string> => {
+        const figures: number[] = [];
+        for (let round = 0; round < 15; round += 1) figures.push((await quiet(sandbox, args, false)).elapsed);
+        return `${median(figures).toFixed(0)} ms`;
+      };
+      say('popfetch --version', await repeated(['--version']));
+      say('popfetch with nothing new, Dovecot, TLS', await repeated([]));
+    });
+  } finally {
+    await dovecot.close();
+  }
+}
+
+const PARTS = { many, parallel, large, start } as const;
+const chosen = process.argv.slice(2);
+for (const [name, part] of Object.entries(PARTS)) {
+  if (chosen.length === 0 || chosen.includes(name)) await part();
+}

@@ -3,12 +3,16 @@
  * output and no file of it may hold the password, and no line for people may hold what steers a terminal.
  */
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import type { Hook } from './faults.js';
+import type { MessageSource } from './mailbox.js';
 import { Sandbox } from './sandbox.js';
 import type { Result, RunOptions, Running } from './sandbox.js';
 import { startServer } from './server.js';
@@ -19,6 +23,9 @@ const PROGRAM = fileURLToPath(new URL('../../bin/popfetch.js', import.meta.url))
 
 /** Of every account here: with what JSON, YAML, base64 and URLs each write in their own way. */
 export const PASSWORD = 'hi"mi\\tsu & 100%/+=';
+
+/** Octets up to which a file is looked through; only a message can be larger, and a test has made that. */
+const LOOKED_THROUGH = 64 * 1024 * 1024;
 
 /** A run as a person sees it: the home is written as `~`, stdout is text. */
 export interface Seen {
@@ -183,7 +190,9 @@ export class World {
       for (const password of this.#passwords) {
         for (const output of outputs) refuseSecret(password, output, 'the output');
         for (const path of files) {
-          if ((await stat(path)).isFile()) refuseSecret(password, await readFile(path), path);
+          const stats = await stat(path);
+          if (stats.isFile() && stats.size < LOOKED_THROUGH)
+            refuseSecret(password, await readFile(path), path);
         }
       }
     } finally {
@@ -255,6 +264,44 @@ export function formsOfSecret(password: string): string[] {
   return [
     ...new Set([...forms, ...inBase64, bytes.toString('base64url').slice(0, -1), hex, hex.toUpperCase()]),
   ];
+}
+
+/** A content that is too large to be compared otherwise. */
+export interface Digest {
+  readonly length: number;
+  readonly sha256: string;
+}
+
+/** Of a message as it is stored, LF for CRLF. */
+export async function digestOf(message: MessageSource): Promise<Digest> {
+  const hash = createHash('sha256');
+  let length = 0;
+  for await (const piece of 'data' in message ? [message.data] : message.generate()) {
+    const text = lf(piece.toString('latin1'));
+    hash.update(text, 'latin1');
+    length += text.length;
+  }
+  return { length, sha256: hash.digest('hex') };
+}
+
+/** Of the only message in a Maildir. */
+export async function maildirDigest(directory: string): Promise<Digest> {
+  const names = await readdir(join(directory, 'new'));
+  if (names.length !== 1) throw new Error(`there are ${names.length} messages in ${directory}`);
+  const path = join(directory, 'new', names[0] ?? '');
+  return fileDigest(path, 0, (await stat(path)).size);
+}
+
+/** Of the last message in an mbox, which is known to have this length: an empty line is behind it. */
+export async function mboxDigest(file: string, length: number): Promise<Digest> {
+  const { size } = await stat(file);
+  return fileDigest(file, size - 1 - length, size - 1);
+}
+
+async function fileDigest(path: string, start: number, end: number): Promise<Digest> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path, { start, end: end - 1 }), hash);
+  return { length: end - start, sha256: hash.digest('hex') };
 }
 
 function refuseSecret(password: string, octets: Buffer, where: string): void {
