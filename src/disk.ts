@@ -24,8 +24,8 @@ export interface DiskFile {
   readonly path: string;
   /** Writes all of it, going on after a short write; one system call for the usual case. */
   write(data: Buffer): Promise<void>;
-  /** Up to `length` bytes from `position`; shorter only at the end of the file. */
-  read(position: number, length: number): Promise<Buffer>;
+  /** Up to `length` bytes from `position`; shorter only at the end of the file. They are put `into` memory with room for them, if given. */
+  read(position: number, length: number, into?: Buffer): Promise<Buffer>;
   stat(): Promise<Stats>;
   truncate(length: number): Promise<void>;
   /** fsync: data and metadata are on stable storage when it resolves. */
@@ -79,8 +79,8 @@ class NodeFile implements DiskFile {
     }
   }
 
-  async read(position: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(length);
+  async read(position: number, length: number, into?: Buffer): Promise<Buffer> {
+    const buffer = into ?? Buffer.allocUnsafe(length);
     let done = 0;
     while (done < length) {
       const { bytesRead } = await this.#handle.read(buffer, done, length - done, position + done);

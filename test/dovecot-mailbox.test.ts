@@ -1,13 +1,12 @@
-/** What a real Dovecot is needed for: a mailbox of a size that people have, a huge message, a run that is killed, a mailbox in use. */
-import { readdir, rm, stat } from 'node:fs/promises';
+/** What a real Dovecot is needed for: a mailbox of a size that people have, a huge message, a run that is killed. */
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findDovecot, startDovecot } from './support/dovecot.js';
 import type { Dovecot, DovecotOptions } from './support/dovecot.js';
 import { digestOf, maildirDigest, mboxDigest, stored, until, World } from './support/e2e.js';
-import { huge, plain } from './support/messages.js';
+import { huge } from './support/messages.js';
 import { mixed } from './support/mixed.js';
-import { RawClient } from './support/raw-client.js';
 
 /** Milliseconds: a slow machine is no failure. */
 const PATIENCE = 240_000;
@@ -103,13 +102,11 @@ describe.skipIf(findDovecot() === undefined)('with Dovecot', { timeout: PATIENCE
     if ('generate' in message) for await (const piece of message.generate()) pieces.push(piece);
     const server = await serve({ taro: [Buffer.concat(pieces)] });
     const expected = await digestOf(message);
-    for (const deliver of [{ maildir: '~/Mail' }, { mbox: '~/mbox' }]) {
-      await world.configure({ work: reach(server, 'taro', { deliver, maxSize: '1GiB' }) });
-      const run = await world.run([], { measure: true, timeout: PATIENCE });
-      expect(world.seen(run)).toEqual(SILENCE);
-      expect(run.peakMemory).toBeLessThan(120 * 1024 * 1024);
-      for (const journal of await world.journals()) await rm(journal);
-    }
+    const deliver = [{ maildir: '~/Mail' }, { mbox: '~/mbox' }];
+    await world.configure({ work: reach(server, 'taro', { deliver, maxSize: '1GiB' }) });
+    const run = await world.run([], { measure: true, timeout: PATIENCE });
+    expect(world.seen(run)).toEqual(SILENCE);
+    expect(run.peakMemory).toBeLessThan(120 * 1024 * 1024);
     expect(await maildirDigest(world.sandbox.path('Mail'))).toEqual(expected);
     expect(await mboxDigest(world.sandbox.path('mbox'), expected.length)).toEqual(expected);
   });
@@ -155,21 +152,5 @@ describe.skipIf(findDovecot() === undefined)('with Dovecot', { timeout: PATIENCE
         expect(await world.leftovers('box')).toEqual([]);
       },
     );
-  });
-
-  test('a mailbox that another session holds is left alone, and the other account is fetched', async () => {
-    const server = await serve({ taro: [plain(1)], hanako: [plain(2)] });
-    const holder = await RawClient.connectTls({ host: server.host, port: server.tlsPort }, server.ca);
-    await holder.line();
-    expect(await holder.login('taro', SECRET)).toMatch(/^\+OK/);
-    await world.configure({ taro: reach(server, 'taro'), hanako: reach(server, 'hanako') });
-    const { code, stderr } = await world.popfetch();
-    expect([code, stderr]).toEqual([
-      75,
-      'popfetch: taro: login: another session holds the mailbox: ' +
-        '"[IN-USE] Mailbox is locked by another POP3 session."; wait for the other mail program to finish\n',
-    ]);
-    expect(await world.maildir('hanako')).toEqual(stored(plain(2)));
-    holder.close();
   });
 });

@@ -2,9 +2,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { certificates, fingerprint } from './support/certificates.js';
-import { lateHook, reach, stored, until, World } from './support/e2e.js';
+import { reach, stored, until, World } from './support/e2e.js';
 import { padded, plain } from './support/messages.js';
-import type { Running } from './support/sandbox.js';
 import type { ServerOptions, TestServer } from './support/server.js';
 
 const MAIL = [plain(1), plain(2)];
@@ -171,49 +170,64 @@ describe('a server that is not what it should be', () => {
 });
 
 describe('a server that stops talking', () => {
-  test.each([
-    ['greeting', { greeting: 'stall' }, 'the server did not send an answer within 1 s'],
-    ['login', { overrides: { CAPA: 'stall' } }, 'the server did not send an answer within 1 s'],
-    ['list', { overrides: { LIST: 'stall' } }, 'the server did not send an answer within 1 s'],
-    ['retrieve', { overrides: { RETR: 'stall' } }, 'the server did not send an answer within 1 s'],
-    ['quit', { overrides: { QUIT: 'stall' } }, 'the server did not send an answer within 1 s'],
-  ] as const)('in %s is given up after its time', async (phase, options, sentence) => {
-    const server = await world.serve({ taro: [plain(1)] }, options);
-    // QUIT has a limit of its own, which the whole session's comes before.
-    const timeout = phase === 'quit' ? { session: '1s' } : { reply: '1s' };
-    const start = performance.now();
-    const [code, stderr] = await besideAGoodOne(reach(server, { timeout }));
-    const elapsed = performance.now() - start;
-    const told = phase === 'quit' ? 'the session took longer than 1 s' : sentence;
-    expect([code, stderr]).toEqual([
-      75,
-      `popfetch: bad: ${phase}: ${told}; nothing is lost; the next run goes on\n`,
-    ]);
-    expect(elapsed).toBeGreaterThan(1000);
-    expect(elapsed).toBeLessThan(10_000);
-  });
+  const ANSWER = 'the server did not send an answer within 1 s';
+  const REST = 'the server did not send the rest of a message or listing within 1 s';
+  const reply = { reply: '1s' };
 
-  test('in the middle of a message is given up after timeout.idle, and nothing of it is left', async () => {
-    const server = await world.serve(
-      { taro: [padded(plain(1), 400_000)] },
-      { faults: [{ at: 'body', verb: 'RETR', action: 'stall' }] },
+  interface Silence {
+    readonly options: Omit<Partial<ServerOptions>, 'accounts'>;
+    readonly timeout: object;
+    readonly tls?: 'implicit';
+    readonly told: string;
+  }
+
+  /** By the name of an account. */
+  const SILENCES: Readonly<Record<string, Silence>> = {
+    secure: {
+      options: { greeting: 'stall' },
+      timeout: { connect: '1s' },
+      tls: 'implicit',
+      told: 'tls: no TLS handshake with 127.0.0.1 in time',
+    },
+    greet: { options: { greeting: 'stall' }, timeout: reply, told: `greeting: ${ANSWER}` },
+    capa: { options: { overrides: { CAPA: 'stall' } }, timeout: reply, told: `login: ${ANSWER}` },
+    list: { options: { overrides: { LIST: 'stall' } }, timeout: reply, told: `list: ${ANSWER}` },
+    retr: { options: { overrides: { RETR: 'stall' } }, timeout: reply, told: `retrieve: ${ANSWER}` },
+    body: {
+      options: { faults: [{ at: 'body', verb: 'RETR', action: 'stall' }] },
+      timeout: { idle: '1s' },
+      told: `retrieve: ${REST}`,
+    },
+    // With a limit of its own, which that of the whole session comes before.
+    quit: {
+      options: { overrides: { QUIT: 'stall' } },
+      timeout: { session: '3s' },
+      told: 'quit: the session took longer than 3 s',
+    },
+  };
+
+  test('in whatever phase is given up after its time, and the other accounts do not wait', async () => {
+    const big = padded(plain(1), 400_000);
+    const silent = Object.entries(SILENCES).map(async ([name, { options, timeout, tls = 'none' }]) => {
+      return [name, reach(await world.serve({ taro: [big] }, options), { timeout, tls })] as const;
+    });
+    const well = await world.serve({ taro: MAIL });
+    const accounts = [...(await Promise.all(silent)), ['good', reach(well)] as const];
+    await world.configure(Object.fromEntries(accounts), { parallel: accounts.length });
+    const running = world.start([]);
+    await until(() => well.sessions[0]?.quit === true, 'the good one is done');
+    expect(running.ended).toBe(false);
+    const { code, stdout, stderr, elapsed } = await running.done;
+    expect([code, stdout.toString()]).toEqual([75, '']);
+    expect(stderr.trimEnd().split('\n').sort()).toEqual(
+      Object.entries(SILENCES)
+        .map(([name, { told }]) => `popfetch: ${name}: ${told}; nothing is lost; the next run goes on`)
+        .sort(),
     );
-    const [code, stderr] = await besideAGoodOne(reach(server, { timeout: { idle: '1s' } }));
-    expect([code, stderr]).toEqual([
-      75,
-      'popfetch: bad: retrieve: the server did not send the rest of a message or listing within 1 s; ' +
-        'nothing is lost; the next run goes on\n',
-    ]);
-    expect(await world.leftovers('bad')).toEqual([]);
-  });
-
-  test('before TLS is up is given up after timeout.connect', async () => {
-    const server = await world.serve({ taro: [] }, { greeting: 'stall' });
-    const account = reach(server, { tls: 'implicit', timeout: { connect: '1s' } });
-    expect(await besideAGoodOne(account)).toEqual([
-      75,
-      'popfetch: bad: tls: no TLS handshake with 127.0.0.1 in time; nothing is lost; the next run goes on\n',
-    ]);
+    expect(elapsed).toBeGreaterThan(3000);
+    expect(elapsed).toBeLessThan(15_000);
+    expect(await world.maildir('good')).toEqual(stored(...MAIL));
+    expect(await world.leftovers(...Object.keys(SILENCES))).toEqual([]);
   });
 });
 
@@ -337,95 +351,6 @@ describe('a config with a mistake', () => {
         'popfetch: ~/.config/popfetch/config.yaml:12: accounts.bad.limt: unknown key; did you mean "limit"?\n',
     });
     expect(server.sessions).toEqual([]);
-  });
-});
-
-describe('a mailbox that another run is fetching', () => {
-  /** A run of the account `bad` that waits for its server, and what lets the server go on. */
-  async function firstRun(): Promise<{
-    run: Running;
-    account: object;
-    server: TestServer;
-    goOn: () => void;
-  }> {
-    const late = lateHook();
-    const server = await world.serve({ taro: MAIL }, late);
-    let goOn: () => void = () => undefined;
-    const free = new Promise<undefined>((resolve) => {
-      goOn = () => {
-        resolve(undefined);
-      };
-    });
-    world.atEnd(goOn);
-    let waiting = false;
-    late.hook = ({ kind, verb }) => {
-      if (kind !== 'command' || verb !== 'STAT') return undefined;
-      waiting = true;
-      return free;
-    };
-    const account = reach(server);
-    await world.configure({ bad: account });
-    const run = world.start([]);
-    await until(() => waiting || run.ended, 'the first run holds the mailbox');
-    expect(run.ended).toBe(false);
-    return { run, account, server, goOn };
-  }
-
-  const line = (pid: number): RegExp =>
-    new RegExp(
-      `^popfetch: bad: state: another run of popfetch is fetching this mailbox \\(process ${pid} on \\S+, ` +
-        'since \\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\); use --wait to wait for the other run\\n$',
-    );
-
-  test('ends in 75, at once or after the seconds of --wait', async () => {
-    const { run, account, goOn } = await firstRun();
-    const [code, stderr] = await besideAGoodOne(account);
-    expect(code).toBe(75);
-    expect(stderr).toMatch(line(run.pid));
-    const start = performance.now();
-    const waited = await world.popfetch('--wait=1');
-    expect(performance.now() - start).toBeGreaterThan(1000);
-    expect(waited.code).toBe(75);
-    expect(waited.stderr).toMatch(line(run.pid));
-    goOn();
-    expect(await run.done).toMatchObject({ code: 0, stderr: '' });
-  });
-
-  test('is waited for with --wait, and then nothing is fetched twice', async () => {
-    const { run, account, goOn } = await firstRun();
-    const well = await world.serve({ taro: MAIL });
-    await world.configure({ bad: account, good: reach(well) });
-    const second = world.start(['--wait']);
-    await until(async () => (await world.maildir('good')).length === 2, 'the second run is at work');
-    goOn();
-    expect(await run.done).toMatchObject({ code: 0, stderr: '' });
-    expect(await second.done).toMatchObject({ code: 0, stderr: '' });
-    expect(await world.maildir('bad')).toEqual(stored(...MAIL));
-  });
-
-  test('is free again as soon as the other run is killed', async () => {
-    const { run, server, goOn } = await firstRun();
-    run.kill();
-    await run.done;
-    goOn();
-    await until(() => !server.mailbox('taro').locked, 'the server has noticed');
-    expect(await world.popfetch()).toEqual({ code: 0, stdout: '', stderr: '' });
-    expect(await world.maildir('bad')).toEqual(stored(...MAIL));
-  });
-
-  test('can be given up with a signal', async () => {
-    const { run, account, goOn } = await firstRun();
-    const well = await world.serve({ taro: MAIL });
-    await world.configure({ bad: account, good: reach(well) });
-    const second = world.start(['--wait']);
-    await until(async () => (await world.maildir('good')).length === 2, 'the second run is at work');
-    second.kill('SIGTERM');
-    expect(await second.done).toMatchObject({
-      code: 143,
-      stderr: 'popfetch: interrupted by SIGTERM; nothing is lost; the next run goes on\n',
-    });
-    goOn();
-    expect(await run.done).toMatchObject({ code: 0 });
   });
 });
 

@@ -1,15 +1,24 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { COMMANDS, OPTIONS } from '../src/cli/options.js';
 import { parse } from '../src/cli/request.js';
+import { DEFAULTS, PORTS } from '../src/config/account.js';
 import { loadConfig } from '../src/config/load.js';
 import { jsonSchema } from '../src/config/schema.js';
+import { formatDuration, formatSize } from '../src/config/units.js';
+import { LOCK_WAIT } from '../src/deliver/mboxlock.js';
 import { ERRORS, EXIT_BUG } from '../src/errors.js';
+import { RETENTION } from '../src/seen/memory.js';
 import { ConfigHome } from './support/config-file.js';
 
 const read = (name: string): string => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8');
 const ENGLISH = read('README.md');
 const READMES = { 'README.md': ENGLISH, 'README.ja.md': read('README.ja.md') } as const;
+const PACKAGE = JSON.parse(read('package.json')) as {
+  readonly version: string;
+  readonly engines: { readonly node: string };
+  readonly scripts: Readonly<Record<string, string>>;
+};
 
 /** The blocks of code in these languages, in order, without comments. */
 function blocks(text: string, ...languages: readonly string[]): string[] {
@@ -34,15 +43,34 @@ function section(text: string, heading: string): string {
   return found;
 }
 
-interface SchemaOfAccount {
-  readonly properties: Readonly<Record<string, { readonly default?: string | number | boolean }>>;
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: Schema;
+  readonly anyOf?: readonly Schema[];
 }
 
-function schemaOfAccount(): SchemaOfAccount {
-  const schema = jsonSchema() as {
-    readonly properties: { readonly accounts: { readonly additionalProperties: SchemaOfAccount } };
-  };
-  return schema.properties.accounts.additionalProperties;
+/** Mappings whose fields have rows of their own. */
+const MAPPINGS = ['tls', 'timeout'];
+
+/** The name of every field of an account, and of the fields in these mappings. */
+function fieldNames(): string[] {
+  const { properties: { accounts } = {} } = jsonSchema() as Schema;
+  return Object.entries(accounts?.additionalProperties?.properties ?? {}).flatMap(([name, field]) => {
+    const within = [field, ...(field.anyOf ?? [])].flatMap(({ properties = {} }) => Object.keys(properties));
+    return MAPPINGS.includes(name) ? [name, ...within.map((inner) => `${name}.${inner}`)] : [name];
+  });
+}
+
+/** Every default of a field that can be written in a config, as it is written there. */
+function defaults(): Record<string, string> {
+  const { auth, insecure, delete: deletion, limit, maxSize, order, eol, disabled, tls, timeout } = DEFAULTS;
+  const plain = { auth, insecure, delete: deletion, limit, order, eol, disabled, tls: tls.mode };
+  return Object.fromEntries([
+    ...Object.entries(plain).map(([name, value]) => [name, String(value)] as const),
+    ['maxSize', formatSize(maxSize)],
+    ...Object.entries(tls).map(([name, value]) => [`tls.${name}`, value] as const),
+    ...Object.entries(timeout).map(([name, value]) => [`timeout.${name}`, formatDuration(value)] as const),
+  ]);
 }
 
 describe.each(Object.entries(READMES))('%s', (_, text) => {
@@ -79,15 +107,44 @@ describe.each(Object.entries(READMES))('%s', (_, text) => {
     expect(listed).toEqual([...known].sort((a, b) => a - b));
   });
 
-  it('lists every field of an account, each with its default', () => {
+  it('lists every field of an account, and no other', () => {
+    const listed = rows(section(text, 'Config fields'), /^`[\w.]+`$/).map(([name = '']) =>
+      name.replaceAll('`', ''),
+    );
+    expect(listed.sort()).toEqual(fieldNames().sort());
+  });
+
+  it('says of every field what it is by default', () => {
     const listed = rows(section(text, 'Config fields'), /^`[\w.]+`$/);
-    const byName = new Map(listed.map(([name = '', byDefault]) => [name.replaceAll('`', ''), byDefault]));
-    const { properties } = schemaOfAccount();
-    const names = new Set([...byName.keys()].map((name) => name.split('.')[0]));
-    expect([...names].sort()).toEqual(Object.keys(properties).sort());
-    for (const [name, field] of Object.entries(properties)) {
-      if (field.default !== undefined) expect(byName.get(name), name).toBe(`\`${String(field.default)}\``);
-    }
+    const written = listed.flatMap(([name = '', byDefault = '']) => {
+      const [, value] = /^`(.*)`$/.exec(byDefault) ?? [];
+      return value === undefined ? [] : [[name.replaceAll('`', ''), value]];
+    });
+    expect(Object.fromEntries(written)).toEqual(defaults());
+    const port = listed.find(([name]) => name === '`port`') ?? [];
+    expect(port.slice(1).map((cell) => cell.match(/\d+/g)?.map(Number))).toEqual([
+      [PORTS.implicit, PORTS.none],
+      [PORTS.implicit, PORTS.none],
+    ]);
+  });
+
+  it('gives the numbers that the code has', () => {
+    const found = (heading: string, number: RegExp): string | undefined =>
+      number.exec(section(text, heading))?.[1];
+    expect(found('Config fields', /`parallel` [^`]*?(\d+)\)/)).toBe(String(DEFAULTS.parallel));
+    expect(found('Destinations', /(\d+) (?:s for|秒まで)/)).toBe(String(LOCK_WAIT / 1000));
+    expect(found('Where the state lives', /(\d+) (?:days after|日後)/)).toBe(String(RETENTION / 86_400_000));
+    expect(found('Install', /Node\.js (\d+\.\d+)/)).toBe(/^>=(\d+\.\d+)\.0$/.exec(PACKAGE.engines.node)?.[1]);
+  });
+
+  it('has npm commands, and the scripts that they run are there', () => {
+    const scripts = blocks(text, 'sh').flatMap((code) =>
+      [...code.matchAll(/\bnpm (?:run (?:-s )?(\S+)|(test)\b)/g)].map(
+        ([, named, test]) => named ?? test ?? '',
+      ),
+    );
+    expect(scripts).toEqual(['demo', 'test']);
+    expect(Object.keys(PACKAGE.scripts)).toEqual(expect.arrayContaining(scripts));
   });
 
   it('lists every command and every option', () => {
@@ -107,8 +164,7 @@ describe.each(Object.entries(READMES))('%s', (_, text) => {
   });
 
   it('names the package as this version makes it', () => {
-    const { version } = JSON.parse(read('package.json')) as { readonly version: string };
-    expect([...text.matchAll(/popfetch-(\S+)\.tgz/g)].map(([, named]) => named)).toEqual([version]);
+    expect([...text.matchAll(/popfetch-(\S+)\.tgz/g)].map(([, named]) => named)).toEqual([PACKAGE.version]);
   });
 });
 
@@ -116,6 +172,20 @@ it('the Japanese README has the configs and commands of the English one', () => 
   const [english, japanese] = Object.values(READMES).map((text) => blocks(text, 'sh', 'yaml', 'crontab'));
   expect(english?.length).toBeGreaterThan(5);
   expect(japanese).toEqual(english);
+});
+
+it('the Japanese README has the rows of the English tables, in the same order', () => {
+  const [english, japanese] = Object.values(READMES).map((text) =>
+    rows(text, /^(?:`|\d)/).map(([first]) => first),
+  );
+  expect(english?.length).toBeGreaterThan(50);
+  expect(japanese).toEqual(english);
+});
+
+it('the check of a fresh clone is the test command of the README', () => {
+  const commands = blocks(ENGLISH, 'sh').map((code) => code.trim());
+  expect(commands).toContain(read('.ci/run').trim().split('\n').at(-1));
+  expect(statSync(new URL('../.ci/run', import.meta.url)).mode & 0o111).not.toBe(0);
 });
 
 it('the Japanese README shows the session that is tested octet by octet', () => {

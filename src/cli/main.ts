@@ -11,9 +11,12 @@ import type { Request } from './request.js';
 /** Signals that end a run, with their numbers: the exit status is 128 more. */
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
+/** Milliseconds that a run has to end in order: a reader that does not read, or a lock on an mbox, may hold it up for longer. */
+const GRACE = 5000;
+
 /**
  * Runs popfetch with the words of its command line and resolves with its exit status; never rejects. The first
- * signal ends the run in order, the second at once.
+ * signal ends the run in order, within five seconds, the second at once.
  */
 export async function main(argv: readonly string[]): Promise<number> {
   // Whatever is made from here on is for its owner alone.
@@ -110,6 +113,8 @@ function listen(controller: AbortController): () => void {
     const onSignal = (): void => {
       if (controller.signal.aborted) process.exit(128 + number);
       controller.abort(interruption(name, 128 + number));
+      // Nothing is lost: a run may end anywhere, and the next one goes on.
+      setTimeout(() => process.exit(128 + number), GRACE).unref();
     };
     process.on(name, onSignal);
     return () => process.off(name, onSignal);

@@ -14,8 +14,8 @@ const PIECE = 1_048_576;
 /** Octets that can be read anywhere. */
 export interface Octets {
   readonly length: number;
-  /** Up to `length` octets from `position`, not to be changed. */
-  read(position: number, length: number): Promise<Buffer>;
+  /** Up to `length` octets from `position`, not to be changed. They may be put `into` memory with room for them, if given. */
+  read(position: number, length: number, into?: Buffer): Promise<Buffer>;
 }
 
 /** Octets in memory. */
@@ -27,7 +27,7 @@ export function octetsOf(buffer: Buffer): Octets {
 
 /** Some octets of a file. */
 export function octetsIn(file: DiskFile, from: number, length: number): Octets {
-  return { length, read: (at, count) => file.read(from + at, Math.min(count, length - at)) };
+  return { length, read: (at, count, into) => file.read(from + at, Math.min(count, length - at), into) };
 }
 
 /** The end of an mbox, where the next message goes. */
@@ -74,30 +74,29 @@ export async function sha256Of(octets: Octets): Promise<string> {
   return hash.digest('hex');
 }
 
-/** All octets in order, in pieces of up to 1 MiB. Ends early where a source turns out shorter than it said. */
+/**
+ * All octets in order, in pieces of up to 1 MiB. Ends early where a source turns out shorter than it said. A piece
+ * holds good until the next one is asked for: all are in the same memory, because one of its own for each would leave
+ * a hundred MiB of a large message to the garbage collector before that begins to work.
+ */
 export async function* piecesOf(parts: readonly Octets[]): AsyncGenerator<Buffer, void, undefined> {
-  let pending: Buffer[] = [];
-  let size = 0;
+  // Not from Node's pool, so that what stands in it can be told from what does not.
+  const memory = Buffer.allocUnsafeSlow(Math.min(PIECE, lengthOf(parts)));
+  let filled = 0;
   for (const part of parts) {
     for (let at = 0; at < part.length;) {
-      const piece = await part.read(at, Math.min(PIECE - size, part.length - at));
-      if (piece.length === 0) break;
-      at += piece.length;
-      pending.push(piece);
-      size += piece.length;
-      if (size < PIECE) continue;
-      yield joined(pending);
-      pending = [];
-      size = 0;
+      const room = memory.subarray(filled, filled + part.length - at);
+      const octets = await part.read(at, room.length, room);
+      if (octets.length === 0) break;
+      if (octets.buffer !== memory.buffer) octets.copy(room);
+      at += octets.length;
+      filled += octets.length;
+      if (filled < memory.length) continue;
+      yield memory;
+      filled = 0;
     }
   }
-  if (size > 0) yield joined(pending);
-}
-
-/** One piece of many; a single one is not copied. */
-function joined(pieces: readonly Buffer[]): Buffer {
-  const [first] = pieces;
-  return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces);
+  if (filled > 0) yield memory.subarray(0, filled);
 }
 
 /** Writes all parts at the end, and sees that they stand there as a whole. @throws DELIVERY when somebody wrote at the same time */

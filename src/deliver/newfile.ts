@@ -20,6 +20,7 @@ export class NewFile {
   #pieces: Buffer[] = [];
   #pending = 0;
   #length = 0;
+  #memory: Buffer = Buffer.alloc(0);
 
   /**
    * @param where the path to name in errors while there is no file
@@ -74,7 +75,7 @@ export class NewFile {
   flush(): Promise<void> {
     return this.#try(async () => {
       this.#file ??= await this.#create();
-      if (this.#pending > 0) await this.#file.write(this.take());
+      if (this.#pending > 0) await this.#file.write(this.#gather());
     });
   }
 
@@ -94,6 +95,20 @@ export class NewFile {
     if (file === undefined) return;
     if (!this.#closed) await file.close().catch(ignore);
     await this.#disk.unlink(file.path).catch(ignore);
+  }
+
+  /**
+   * What was collected, like take(), in memory that the next write uses again: pieces of their own would leave tens of
+   * MiB of a large message to the garbage collector before that begins to work.
+   */
+  #gather(): Buffer {
+    if (this.#pieces.length < 2) return this.take();
+    if (this.#memory.length < this.#pending) this.#memory = Buffer.allocUnsafe(this.#pending);
+    let filled = 0;
+    for (const piece of this.#pieces) filled += piece.copy(this.#memory, filled);
+    this.#pieces = [];
+    this.#pending = 0;
+    return this.#memory.subarray(0, filled);
   }
 
   async #try(work: () => Promise<void>): Promise<void> {

@@ -27,11 +27,11 @@ export class Held {
     this.path = 'path' in where ? where.path : undefined;
   }
 
-  /** Up to `length` octets from `position`, not to be changed. @throws what the disk throws */
-  async read(position: number, length: number): Promise<Buffer> {
+  /** Up to `length` octets from `position`, not to be changed; from a file they come `into` memory, if given. @throws what the disk throws */
+  async read(position: number, length: number, into?: Buffer): Promise<Buffer> {
     if (this.path === undefined) return this.memory?.subarray(position, position + length) ?? Buffer.alloc(0);
     this.#file ??= this.#disk.open(this.path, 'read');
-    return (await this.#file).read(position, length);
+    return (await this.#file).read(position, length, into);
   }
 
   /** All of it, in pieces of up to `size` octets that are not to be changed. */

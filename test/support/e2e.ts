@@ -224,7 +224,15 @@ function texts(messages: readonly Buffer[]): string[] {
   return messages.map((message) => message.toString('latin1')).sort();
 }
 
-/** A body line of a server's dialogue with these verbs, in all its sessions. */
+/** The lines of a run, with the times that it took replaced. */
+export function timeless(text: string): string[] {
+  return text
+    .replace(/ in \d+(\.\d)? s$/gm, ' in SPAN')
+    .trimEnd()
+    .split('\n');
+}
+
+/** What clients said with these verbs, in all sessions of a server. */
 export function said(server: TestServer, ...verbs: readonly string[]): string[] {
   return server.sessions
     .flatMap(({ received }) => received)
