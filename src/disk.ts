@@ -118,9 +118,17 @@ export const nodeDisk: Disk = {
   },
 
   async mkdir(path, mode = 0o700) {
-    const first = await fs.mkdir(path, { recursive: true, mode });
-    if (first === undefined) return;
-    await syncUpTo(path, first);
+    if (await isDirectory(path)) return;
+    const parent = dirname(path);
+    if (parent !== path) await nodeDisk.mkdir(parent, mode);
+    try {
+      // One at a time: Node's own `recursive` tries for ever where a file system such as /proc has no room for any.
+      await fs.mkdir(path, mode);
+    } catch (error) {
+      // Another account may have made it meanwhile; its name is synced all the same before anyone relies on it.
+      if (errno(error) !== 'EEXIST' || !(await isDirectory(path))) throw error;
+    }
+    await nodeDisk.syncDirectory(parent);
   },
 
   link: (from, to) => fs.link(from, to),
@@ -153,14 +161,12 @@ export function errno(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** Syncs the parents of all directories from `path` up to `first`, the topmost one that was made. */
-async function syncUpTo(path: string, first: string): Promise<void> {
-  let directory = path;
-  for (;;) {
-    const parent = dirname(directory);
-    await nodeDisk.syncDirectory(parent);
-    if (directory === first || parent === directory) return;
-    directory = parent;
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await fs.stat(path)).isDirectory();
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return false;
+    throw error;
   }
 }
 

@@ -146,6 +146,22 @@ describe('the real disk', () => {
     await expect(nodeDisk.mkdir(path('file'))).rejects.toMatchObject({ code: 'EEXIST' });
   });
 
+  it('follows a symbolic link to a directory, and refuses one to nowhere', async () => {
+    await mkdir(path('real'));
+    await symlink(path('real'), path('link'));
+    await nodeDisk.mkdir(path('link', 'made'));
+    expect((await stat(path('real', 'made'))).isDirectory()).toBe(true);
+    await symlink(path('nowhere'), path('dangling'));
+    await expect(nodeDisk.mkdir(path('dangling'))).rejects.toMatchObject({ code: 'EEXIST' });
+  });
+
+  it.skipIf(process.platform !== 'linux')(
+    'gives up where a file system has no room for directories',
+    async () => {
+      await expect(nodeDisk.mkdir('/proc/popfetch/x')).rejects.toMatchObject({ code: 'ENOENT' });
+    },
+  );
+
   it('links, renames, lists and removes', async () => {
     await writeFile(path('a'), 'x');
     await nodeDisk.link(path('a'), path('b'));
