@@ -324,7 +324,7 @@ describe('a config in TypeScript', () => {
     expect(JSON.parse((await run([bundle, ts])).stdout)).toEqual({
       code: 'CONFIG',
       message: `${ts} takes the "typescript" package, version 5 or 6, installed beside popfetch`,
-      remedy: 'run npm install --global popfetch typescript@6, or write the config in YAML',
+      remedy: 'run npm install --global typescript@6, or write the config in YAML',
     });
     // The same bundle reads every other kind.
     for (const [name, text] of [

@@ -102,7 +102,7 @@ async function loadToml(_file: string, text: string): Promise<unknown> {
 function failedProgram(file: string, error: unknown): PopfetchError {
   const { name, message } = error instanceof Error ? error : { name: 'Error', message: 'it threw no Error' };
   if (extname(file).toLowerCase() === '.ts' && /'typescript'|findConfigFile|transpileModule/.test(message)) {
-    const remedy = 'run npm install --global popfetch typescript@6, or write the config in YAML';
+    const remedy = 'run npm install --global typescript@6, or write the config in YAML';
     return cannot(
       `${file} takes the "typescript" package, version 5 or 6, installed beside popfetch`,
       remedy,
