@@ -1,6 +1,6 @@
 /** From a clear connection to a secured one. */
 import type { Socket } from 'node:net';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { PopfetchError } from '../errors.js';
 import { pinError, tlsError, type TlsSettings } from './trust.js';
 
@@ -19,8 +19,7 @@ export function handshake(socket: Socket, settings: TlsSettings, timeout: number
       ...(isAddress(settings.servername) ? {} : { servername: settings.servername }),
       // Explicit, so that NODE_TLS_REJECT_UNAUTHORIZED=0 changes nothing. A pin replaces the authorities.
       rejectUnauthorized: settings.pin === undefined,
-      minVersion: settings.minVersion,
-      ...(settings.ca === undefined ? {} : { ca: [...settings.ca] }),
+      ...trusting(settings),
     });
     const settle = (error: PopfetchError | undefined): void => {
       clearTimeout(timer);
@@ -55,6 +54,23 @@ export function handshake(socket: Socket, settings: TlsSettings, timeout: number
       settle(pinError(secured.getPeerCertificate(), settings));
     });
   });
+}
+
+const contexts = new Map<string, SecureContext>();
+
+/**
+ * Which authorities and versions are good enough. Reading a hundred authorities takes longer than a handshake, so
+ * sessions that trust the same ones share what was read. They share nothing else: no session is ever resumed.
+ */
+function trusting({
+  ca,
+  minVersion,
+}: TlsSettings): Pick<TlsSettings, 'minVersion'> | { secureContext: SecureContext } {
+  if (ca === undefined) return { minVersion };
+  const key = [minVersion, ...ca].join('\n');
+  const secureContext = contexts.get(key) ?? createSecureContext({ ca: [...ca], minVersion });
+  contexts.set(key, secureContext);
+  return { secureContext };
 }
 
 function isAddress(name: string): boolean {
