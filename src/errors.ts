@@ -139,6 +139,11 @@ export function exitCode(errors: readonly PopfetchError[]): number {
   return errors.find((error) => !error.temporary)?.exit ?? 75;
 }
 
+/** What was thrown, as an Error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /** The same object without its undefined properties. */
 function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   const entries = Object.entries(values).filter(([, value]) => value !== undefined);

@@ -3,18 +3,18 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { rehearse, runAccount } from './account/account.js';
-import type { Account } from './config/account.js';
-import { openDestination } from './deliver/index.js';
-import type { Out } from './deliver/context.js';
-import { nodeDisk } from './disk.js';
-import { exitCode, PopfetchError } from './errors.js';
-import type { Emit, Outcome } from './events.js';
 import { identify } from './account/identify.js';
-import { mailboxTag, messageKey } from './identity.js';
-import type { Memory, Seen } from './seen/memory.js';
 import { Tally, type Parts } from './account/parts.js';
+import type { Account } from './config/account.js';
+import type { Out } from './deliver/context.js';
+import { openDestination } from './deliver/index.js';
+import { nodeDisk } from './disk.js';
+import { asError, exitCode, PopfetchError } from './errors.js';
+import type { Emit, Outcome } from './events.js';
+import { mailboxTag, messageKey } from './identity.js';
 import type { Pop3Client } from './pop3/client.js';
 import { openSession } from './pop3/open.js';
+import type { Memory, Seen } from './seen/memory.js';
 import { openSeen, readMemory } from './seen/seen.js';
 
 /** One line of a conversation, or a remark about it. `text` is unescaped; secrets are already masked. */
@@ -61,10 +61,23 @@ export async function fetchAll(
 ): Promise<readonly Outcome[]> {
   const { emit, parallel } = options;
   emit({ type: 'run-start', accounts: accounts.map(({ name }) => name) });
-  const limit = pLimit(parallel);
-  const outcomes = await limit.map(accounts, (account) => fetchOne(account, options));
+  const outcomes = await atOnce(accounts, parallel, (account) => fetchOne(account, options));
   emit({ type: 'run-end', outcomes, exitCode: exitCode(outcomes.flatMap(({ errors }) => errors)) });
   return outcomes;
+}
+
+/** Does `work` for every item, at most `parallel` at once; the results are in the order of the items. Stops at a throw. */
+export async function atOnce<T, R>(
+  items: readonly T[],
+  parallel: number,
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const limit = pLimit(parallel);
+  try {
+    return await limit.map(items, work);
+  } finally {
+    limit.clearQueue();
+  }
 }
 
 /** Connects, secures and logs in. The caller must quit() or close(). @throws PopfetchError with account and phase */
@@ -220,10 +233,6 @@ function identifier(memory: Memory | undefined): Parts['identify'] {
 function connectTold(account: Account, options: FetchOptions): Promise<Pop3Client> {
   options.emit({ type: 'phase', account: account.name, phase: 'connect' });
   return openMailbox(account, options);
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** The error as this account's; a bug stays a bug. */

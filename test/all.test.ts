@@ -18,7 +18,7 @@ import {
   type Sweep,
 } from './support/delivery.js';
 import { MemoryLog } from './support/log.js';
-import { awkward } from './support/messages.js';
+import { awkward, toLf } from './support/messages.js';
 import { maildirLeftovers, maildirMessages, mboxMessages } from './support/stored.js';
 import { systemError } from './support/watched-disk.js';
 
@@ -43,9 +43,6 @@ function open(configs: readonly DestinationConfig[], changes: Changes = {}): Pro
 }
 
 const MAIL = Buffer.from('Subject: x\r\n\r\nFrom here\r\n');
-const toLf = (data: Buffer): Buffer =>
-  Buffer.from(data.toString('latin1').replaceAll('\r\n', '\n'), 'latin1');
-
 async function contents(maildir: string): Promise<string[]> {
   return (await maildirMessages(maildir)).map(({ data }) => data.toString('latin1'));
 }

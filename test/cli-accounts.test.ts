@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { atOnce, chooseAccounts } from '../src/cli/accounts.js';
+import { chooseAccounts } from '../src/cli/accounts.js';
+import { atOnce } from '../src/run.js';
 import { DEFAULTS, type Account } from '../src/config/account.js';
 
 function account(name: string, disabled = false): Account {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify, stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { certificates, fingerprint, issue } from './support/certificates.js';
-import { hogehogeJis, hogehogeUtf8, plain, padded } from './support/messages.js';
+import { hogehogeJis, hogehogeUtf8, plain, padded, toLf } from './support/messages.js';
 import { Sandbox } from './support/sandbox.js';
 import { startServer, type ServerOptions, type TestServer } from './support/server.js';
 
@@ -50,11 +50,6 @@ async function popfetch(...args: string[]): Promise<[number | null, string, stri
   const { code, stdout, stderr } = await sandbox.run(args);
   const shorten = (text: string): string => text.replaceAll(sandbox.home, '~');
   return [code, shorten(stdout.toString('utf8')), shorten(stderr)];
-}
-
-/** What a message is with LF for CRLF. */
-function lf(message: Buffer): Buffer {
-  return Buffer.from(message.toString('latin1').replaceAll('\r\n', '\n'), 'latin1');
 }
 
 describe('popfetch list', () => {
@@ -164,7 +159,7 @@ describe('popfetch show', () => {
     await configure({ work: account(server, { delete: 'delivered' }) });
     const { code, stdout, stderr } = await sandbox.run(['show', word]);
     expect([code, stderr]).toEqual([0, '']);
-    expect(stdout.equals(lf(message))).toBe(true);
+    expect(stdout.equals(toLf(message))).toBe(true);
     expect(server.sessions[0]?.quit).toBe(false);
     expect(server.sessions[0]?.verbs).not.toContain('DELE');
     await expect(stat(join(sandbox.state, 'popfetch'))).rejects.toMatchObject({ code: 'ENOENT' });
@@ -176,7 +171,7 @@ describe('popfetch show', () => {
     const [, json] = await popfetch('list', '--json');
     const { accounts } = JSON.parse(json) as { accounts: { messages: { uid: string }[] }[] };
     const { stdout } = await sandbox.run(['show', `uid:${accounts[0]?.messages[1]?.uid ?? ''}`]);
-    expect(stdout.equals(lf(hogehogeJis))).toBe(true);
+    expect(stdout.equals(toLf(hogehogeJis))).toBe(true);
   });
 
   test('with eol: crlf the message comes as it was sent', async () => {
@@ -189,9 +184,9 @@ describe('popfetch show', () => {
   test('--headers and --lines ask for no more than that', async () => {
     const server = await serve();
     await configure({ work: account(server) });
-    const header = lf(hogehogeUtf8).toString('utf8').split('\n\n')[0] ?? '';
+    const header = toLf(hogehogeUtf8).toString('utf8').split('\n\n')[0] ?? '';
     expect(await popfetch('show', '1', '--headers')).toEqual([0, `${header}\n\n`, '']);
-    expect(await popfetch('show', '1', '--lines', '1')).toEqual([0, lf(hogehogeUtf8).toString('utf8'), '']);
+    expect(await popfetch('show', '1', '--lines', '1')).toEqual([0, toLf(hogehogeUtf8).toString('utf8'), '']);
     expect(
       server.sessions.flatMap(({ received }) => received).filter((line) => /^(TOP|RETR)/.test(line)),
     ).toEqual(['TOP 1 0', 'TOP 1 1']);
@@ -204,7 +199,7 @@ describe('popfetch show', () => {
     expect(code).toBe(0);
     const { raw, ...rest } = JSON.parse(stdout) as { raw: string };
     expect(rest).toEqual({ number: 2, uid: expect.any(String) as string, size: hogehogeJis.length });
-    expect(Buffer.from(raw, 'base64').equals(lf(hogehogeJis))).toBe(true);
+    expect(Buffer.from(raw, 'base64').equals(toLf(hogehogeJis))).toBe(true);
   });
 
   test('a message that is not there, or not given, is told', async () => {
@@ -411,7 +406,7 @@ describe('popfetch fetch', () => {
     await configure({ work: account(server) });
     const first = await sandbox.run(['--stdout', '--limit', '1']);
     expect([first.code, first.stderr]).toEqual([0, '']);
-    expect(first.stdout.equals(lf(hogehogeUtf8))).toBe(true);
+    expect(first.stdout.equals(toLf(hogehogeUtf8))).toBe(true);
     const [code, stdout, stderr] = await popfetch('--stdout');
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout.match(/^From /gm)).toHaveLength(2);

@@ -1,6 +1,7 @@
 /** The real command against a real Dovecot. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findDovecot, startDovecot, type Dovecot } from './support/dovecot.js';
+import { toLf } from './support/messages.js';
 import { mixed } from './support/mixed.js';
 import { Sandbox } from './support/sandbox.js';
 import { maildirLeftovers, maildirMessages, mboxMessages } from './support/stored.js';
@@ -8,9 +9,7 @@ import { maildirLeftovers, maildirMessages, mboxMessages } from './support/store
 const MAIL = mixed(60, 2_800_000, 7);
 
 /** The messages as they are to be stored, in an order of their own. */
-const STORED = sorted(
-  MAIL.map((data) => Buffer.from(data.toString('latin1').replaceAll('\r\n', '\n'), 'latin1')),
-);
+const STORED = sorted(MAIL.map(toLf));
 
 function sorted(messages: readonly Buffer[]): string[] {
   return messages.map((data) => data.toString('latin1')).sort();

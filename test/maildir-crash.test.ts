@@ -1,9 +1,10 @@
 import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Destination, Intent } from '../src/deliver/destination.js';
-import { openDestination } from '../src/deliver/index.js';
+import type { Intent } from '../src/deliver/destination.js';
 import { failingDisk, message, Place, recover, sweep, sweepTwice, type Sweep } from './support/delivery.js';
+import { MAIL, MaildirPlace } from './support/maildir.js';
+import { toLf } from './support/messages.js';
 import { MemoryLog } from './support/log.js';
 import { maildirLeftovers, maildirMessages } from './support/stored.js';
 import { systemError } from './support/watched-disk.js';
@@ -11,23 +12,15 @@ import { systemError } from './support/watched-disk.js';
 let place: Place;
 let log: MemoryLog;
 let maildir: string;
+let open: MaildirPlace['open'];
 
 beforeEach(async () => {
-  place = await Place.create();
-  log = new MemoryLog();
-  maildir = place.path('Mail', 'work');
+  const box = await MaildirPlace.create();
+  ({ place, log, maildir } = box);
+  open = (changes) => box.open(changes);
 });
 
 afterEach(() => place.remove());
-
-function open(changes: Parameters<Place['context']>[0] = {}): Promise<Destination> {
-  return openDestination([{ maildir }], place.context(changes));
-}
-
-const toLf = (data: Buffer): Buffer =>
-  Buffer.from(data.toString('latin1').replaceAll('\r\n', '\n'), 'latin1');
-
-const MAIL = Buffer.from('Subject: x\r\n\r\nbody\r\n');
 
 /** The intent of a delivery that went as far as the intent, its file still in tmp/. */
 async function interrupted(

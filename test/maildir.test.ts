@@ -14,37 +14,29 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openDestination } from '../src/deliver/index.js';
-import type { Destination } from '../src/deliver/destination.js';
 import { nodeDisk } from '../src/disk.js';
 import { PopfetchError } from '../src/errors.js';
 import { broken, failingDisk, fetchInto, keyOf, message, Place, recover, TAG } from './support/delivery.js';
 import { MemoryLog } from './support/log.js';
-import { awkward } from './support/messages.js';
+import { MAIL, MaildirPlace } from './support/maildir.js';
+import { awkward, toLf } from './support/messages.js';
 import { maildirLeftovers, maildirMessages } from './support/stored.js';
 import { methodsOf, systemError } from './support/watched-disk.js';
 
 let place: Place;
 let log: MemoryLog;
 let maildir: string;
+let open: MaildirPlace['open'];
 
 beforeEach(async () => {
-  place = await Place.create();
-  log = new MemoryLog();
-  maildir = place.path('Mail', 'work');
+  const box = await MaildirPlace.create();
+  ({ place, log, maildir } = box);
+  open = (changes) => box.open(changes);
 });
 
 afterEach(() => place.remove());
 
-function open(changes: Parameters<Place['context']>[0] = {}): Promise<Destination> {
-  return openDestination([{ maildir }], place.context(changes));
-}
-
-const toLf = (data: Buffer): Buffer =>
-  Buffer.from(data.toString('latin1').replaceAll('\r\n', '\n'), 'latin1');
-
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
-
-const MAIL = Buffer.from('Subject: x\r\n\r\nbody\r\n');
 
 describe('delivery to a Maildir', () => {
   it('makes the Maildir with private folders and a private file, under a name that says which message it is', async () => {

@@ -13,8 +13,9 @@ import {
   TAG,
   type Sweep,
 } from './support/delivery.js';
+import { toLf } from './support/messages.js';
 import { MemoryLog } from './support/log.js';
-import { ENTRY, LINE, MAIL, MboxPlace, OTHERS, toLf } from './support/mbox.js';
+import { ENTRY, LINE, MAIL, MboxPlace, OTHERS } from './support/mbox.js';
 import { mboxMessages } from './support/stored.js';
 import { Crash } from './support/watched-disk.js';
 

@@ -15,8 +15,8 @@ import {
   TAG,
 } from './support/delivery.js';
 import { MemoryLog } from './support/log.js';
-import { ENTRY, MAIL, MboxPlace, OTHERS, toLf } from './support/mbox.js';
-import { awkward } from './support/messages.js';
+import { ENTRY, MAIL, MboxPlace, OTHERS } from './support/mbox.js';
+import { awkward, toLf } from './support/messages.js';
 import { mboxMessages } from './support/stored.js';
 import { methodsOf, systemError } from './support/watched-disk.js';
 

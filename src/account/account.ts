@@ -10,10 +10,10 @@
  */
 import type { Account } from '../config/account.js';
 import type { Phase } from '../errors.js';
+import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
 import type { Memory } from '../seen/memory.js';
 import type { Parts, Tally } from './parts.js';
-import { plan, type Decision } from './plan.js';
-import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
+import { plan, type Decision, type Terms } from './plan.js';
 import { Retrieval } from './retrieval.js';
 
 /** Runs one account to its end. Counts in `tally`. @throws PopfetchError for what ends the account's run early */
@@ -27,7 +27,7 @@ export async function runAccount(account: Account, parts: Parts, tally: Tally): 
     const decisions = planned(account, parts, listing, tally);
     await reportSkipped(account, parts, decisions, tally);
     const retrieval = new Retrieval(account, parts, tally);
-    await retrieval.run(mailbox, wanted(decisions));
+    await retrieval.run(mailbox, chosen(decisions, 'fetch'));
     await finish(account, parts, { mailbox, listing, tally, clean: retrieval.clean });
   } finally {
     mailbox.close();
@@ -80,9 +80,8 @@ function planned(
   tally: Tally,
 ): Decision[] {
   for (const message of listing.notes) emit({ type: 'warning', account: account.name, message });
-  const terms = keep ? { ...account, delete: 'never' as const } : account;
-  const decisions = plan(listing, seen, terms, now());
-  const fetched = wanted(decisions);
+  const decisions = plan(listing, seen, termsOf(account, keep), now());
+  const wanted = chosen(decisions, 'fetch');
   tally.listed = listing.messages.length;
   if (listing.complete) tally.uids = new Set(listing.messages.map(({ uid }) => uid));
   emit({
@@ -90,15 +89,20 @@ function planned(
     account: account.name,
     listed: listing.messages.length,
     seen: listing.messages.filter(({ uid }) => seen?.has(uid)).length,
-    wanted: fetched.length,
-    octets: fetched.reduce((sum, { size }) => sum + size, 0),
-    doomed: decisions.filter(({ action }) => action === 'remove').length,
+    wanted: wanted.length,
+    octets: wanted.reduce((sum, { size }) => sum + size, 0),
+    doomed: chosen(decisions, 'remove').length,
   });
   return decisions;
 }
 
-function wanted(decisions: readonly Decision[]): Listed[] {
-  return decisions.filter(({ action }) => action === 'fetch').map(({ message }) => message);
+/** The terms of this run: with --keep nothing is removed. */
+function termsOf(account: Account, keep: boolean): Terms {
+  return keep ? { ...account, delete: 'never' } : account;
+}
+
+function chosen(decisions: readonly Decision[], action: Decision['action']): Listed[] {
+  return decisions.filter((decision) => decision.action === action).map(({ message }) => message);
 }
 
 /** Tells a person once about each message that is left alone; the limit of a run is no news. */
@@ -148,8 +152,8 @@ async function finish(
   parts: Parts,
   { mailbox, listing, tally, clean }: Finish,
 ): Promise<void> {
-  const due = (current: Listing): Listed[] =>
-    parts.keep ? [] : doomed(plan(current, parts.seen, account, parts.now()));
+  const terms = termsOf(account, parts.keep);
+  const due = (current: Listing): Listed[] => chosen(plan(current, parts.seen, terms, parts.now()), 'remove');
   if (clean) {
     await removeAndQuit(account, parts, mailbox, due(listing), tally);
     return;
@@ -164,10 +168,6 @@ async function finish(
   } finally {
     second.close();
   }
-}
-
-function doomed(decisions: readonly Decision[]): Listed[] {
-  return decisions.filter(({ action }) => action === 'remove').map(({ message }) => message);
 }
 
 async function removeAndQuit(

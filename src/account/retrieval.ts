@@ -1,9 +1,9 @@
 /** The messages of one session on their way: from RETR to durable and remembered. */
 import type { Account } from '../config/account.js';
 import type { Message } from '../deliver/destination.js';
-import { PopfetchError } from '../errors.js';
-import type { Parts, Tally } from './parts.js';
+import { asError, PopfetchError } from '../errors.js';
 import type { Listed, Mailbox, Retrieved } from '../pop3/mailbox.js';
+import type { Parts, Tally } from './parts.js';
 
 /** Reads messages in their order while earlier ones are still on their way to the disk. */
 export class Retrieval {
@@ -127,7 +127,7 @@ export class Retrieval {
   #failed(error: unknown): void {
     this.#clean = false;
     if (error instanceof PopfetchError && error.reach === 'message') this.#tally.errors.push(error);
-    else this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    else this.#failure ??= asError(error);
   }
 }
 

@@ -32,21 +32,6 @@ export function namesOf(accounts: readonly Pick<Account, 'name'>[]): string {
   return [...names, ...(accounts.length > SHOWN ? ['…'] : [])].join(', ');
 }
 
-/** Does `work` for every item, at most `limit` at once; the results are in the order of the items. Stops at a throw. */
-export async function atOnce<T, R>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  const queue = items.entries();
-  const worker = async (): Promise<void> => {
-    for (const [index, item] of queue) results[index] = await work(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  return results;
-}
-
 function matches({ name, disabled }: Account, pattern: string): boolean {
   if (name === pattern) return true;
   if (disabled || !/[*?]/.test(pattern)) return false;

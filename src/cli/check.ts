@@ -6,11 +6,10 @@ import { errno, nodeDisk } from '../disk.js';
 import { exitCode, PopfetchError, type Phase } from '../errors.js';
 import { readable } from '../escape.js';
 import { plural } from '../report/quantities.js';
-import { openMailbox, type SessionOptions } from '../run.js';
+import { atOnce, openMailbox, type SessionOptions } from '../run.js';
 import { readMemory } from '../seen/seen.js';
 import { errorFields, toJson } from '../report/sentences.js';
 import { isLoopback } from '../wire/connection.js';
-import { atOnce } from './accounts.js';
 import { loadAccounts, stateDirectory, withSession, type Context } from './context.js';
 import { print } from './output.js';
 import {

@@ -9,8 +9,6 @@ import type { Expanded } from './paths.js';
 import type { Finding, Path } from './problems.js';
 import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } from './units.js';
 
-export type { Account, Config, DestinationConfig, PasswordSource, TlsOptions } from './account.js';
-
 /** setTimeout counts in 31 bits: a longer timeout would fire at once. */
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
 

@@ -131,7 +131,7 @@ export async function cutOff(file: DiskFile, from: number, parts: readonly Octet
   return true;
 }
 
-export function lengthOf(parts: readonly Octets[]): number {
+function lengthOf(parts: readonly Octets[]): number {
   return parts.reduce((sum, part) => sum + part.length, 0);
 }
 

@@ -3,7 +3,7 @@
  * written before the message is whole, and messages never mix.
  */
 import { errno } from '../disk.js';
-import { PopfetchError } from '../errors.js';
+import { asError, PopfetchError } from '../errors.js';
 import type { DestinationContext, Out, StdoutFormat } from './context.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
 import { chain, Intake, type Filter } from './lines.js';
@@ -46,10 +46,6 @@ function outputFailure(error: unknown): unknown {
     remedy: 'the program behind the pipe ended early; what it did not get is still on the server',
     cause: error,
   });
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** Accounts that write to the same output. */

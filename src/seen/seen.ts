@@ -12,8 +12,6 @@ import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './jou
 import type { Entry, Memory, RunRecord, Seen } from './memory.js';
 import { lockRun, type RunLock } from './runlock.js';
 
-export type { Entry, Memory, RunRecord, Seen } from './memory.js';
-
 /** Records that may be superseded before a journal is rewritten. */
 const SLACK = 1000;
 
@@ -81,11 +79,7 @@ async function openLocked(
   try {
     const text = (await file.read(0, (await file.stat()).size)).toString('latin1');
     const { records, length, next } = parseJournal(text, path);
-    const book = new Book(path);
-    for (const record of records) book.apply(record);
-    if (!sameHead(records[0], head)) throw foreignError(path, address);
-    await cutTornTail(file, text.length, length);
-    const finish = async (): Promise<void> => {
+    const finish = async (book: Book): Promise<void> => {
       try {
         const fresh = [head, ...book.records(now())];
         if (records.length > 2 * fresh.length + SLACK) await rewriteJournal(disk, path, fresh);
@@ -93,7 +87,11 @@ async function openLocked(
         await lock.release();
       }
     };
-    return new LockedBook(book, new Journal(file, next), now, finish);
+    const seen = new LockedBook(path, new Journal(file, next), now, finish);
+    for (const record of records) seen.apply(record);
+    if (!sameHead(records[0], head)) throw foreignError(path, address);
+    await cutTornTail(file, text.length, length);
+    return seen;
   } catch (error) {
     await file.close();
     throw error;
@@ -149,57 +147,16 @@ function stateError(error: unknown, path: string): unknown {
 }
 
 /** The memory while its lock is held: every fact goes to the journal first and counts once it is on disk. */
-class LockedBook implements Seen {
-  readonly #book: Book;
+class LockedBook extends Book implements Seen {
   readonly #journal: Journal;
   readonly #now: () => number;
-  readonly #finish: () => Promise<void>;
+  readonly #finish: (book: Book) => Promise<void>;
 
-  constructor(book: Book, journal: Journal, now: () => number, finish: () => Promise<void>) {
-    this.#book = book;
+  constructor(path: string, journal: Journal, now: () => number, finish: (book: Book) => Promise<void>) {
+    super(path);
     this.#journal = journal;
     this.#now = now;
     this.#finish = finish;
-  }
-
-  get path(): string {
-    return this.#book.path;
-  }
-
-  get lastRun(): RunRecord | undefined {
-    return this.#book.lastRun;
-  }
-
-  has(uid: string): boolean {
-    return this.#book.has(uid);
-  }
-
-  entry(uid: string): Entry | undefined {
-    return this.#book.entry(uid);
-  }
-
-  entries(): Iterable<Entry> {
-    return this.#book.entries();
-  }
-
-  unfinished(): readonly Intent[] {
-    return this.#book.unfinished();
-  }
-
-  isStored(uid: string, destination: string): boolean {
-    return this.#book.isStored(uid, destination);
-  }
-
-  shared(uid: string): boolean {
-    return this.#book.shared(uid);
-  }
-
-  exceeds(uid: string): number {
-    return this.#book.exceeds(uid);
-  }
-
-  reported(uid: string): boolean {
-    return this.#book.reported(uid);
   }
 
   intend(intent: Intent): Promise<void> {
@@ -246,14 +203,14 @@ class LockedBook implements Seen {
     try {
       await this.#journal.close();
     } finally {
-      await this.#finish();
+      await this.#finish(this);
     }
   }
 
   /** What a complete listing shows of the messages that are done: who has gone, who is back. */
   #absences(listed: ReadonlySet<string> | undefined): JournalRecord[] {
     if (listed === undefined) return [];
-    const entries = [...this.#book.entries()];
+    const entries = [...this.entries()];
     const gone = entries.filter(({ uid, goneAt }) => goneAt === undefined && !listed.has(uid));
     const back = entries.filter(({ uid, goneAt }) => goneAt !== undefined && listed.has(uid));
     return [
@@ -272,6 +229,6 @@ class LockedBook implements Seen {
 
   async #record(...records: readonly JournalRecord[]): Promise<void> {
     await this.#journal.append(...records);
-    for (const record of records) this.#book.apply(record);
+    for (const record of records) this.apply(record);
   }
 }

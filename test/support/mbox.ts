@@ -21,11 +21,6 @@ export const MAIL = Buffer.from('Subject: x\r\n\r\nFrom here\r\nbody\r\n');
 /** {@link MAIL} as it stands in an mbox. */
 export const ENTRY = `${LINE}Subject: x\n\n>From here\nbody\n\n`;
 
-/** CRLF as LF. */
-export function toLf(data: Buffer): Buffer {
-  return Buffer.from(data.toString('latin1').replaceAll('\r\n', '\n'), 'latin1');
-}
-
 /** A directory in which an mbox is to be. */
 export class MboxPlace {
   log = new MemoryLog();

@@ -122,6 +122,11 @@ export function huge(octets: number): MessageSource {
   return { size: octets, generate };
 }
 
+/** The same octets with LF for every CRLF. */
+export function toLf(data: Buffer): Buffer {
+  return Buffer.from(data.toString('latin1').replaceAll('\r\n', '\n'), 'latin1');
+}
+
 /** The lines, each ended by CRLF, in UTF-8. */
 export function lines(...text: readonly string[]): Buffer {
   return Buffer.from(text.map((line) => `${line}\r\n`).join(''), 'utf8');
