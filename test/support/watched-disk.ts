@@ -35,6 +35,11 @@ export class WatchedDisk implements Disk {
     return this.#open.size;
   }
 
+  async #close(file: DiskFile): Promise<void> {
+    this.#open.delete(file);
+    await file.close();
+  }
+
   #look(call: string, path: string): void {
     this.calls.push(`${call} ${path}`);
     this.before(call, path);
@@ -66,16 +71,21 @@ export class WatchedDisk implements Disk {
         }
         await file.write(data);
       },
-      read: (position, length) => look('read', () => file.read(position, length)),
+      read: (position, length, into) => look('read', () => file.read(position, length, into)),
       stat: () => look('stat', () => file.stat()),
       truncate: (length) => look('truncate', () => file.truncate(length)),
       sync: () => look('sync', () => file.sync()),
       datasync: () => look('datasync', () => file.datasync()),
-      close: () =>
-        look('close', () => {
-          this.#open.delete(file);
-          return file.close();
-        }),
+      close: async () => {
+        try {
+          await look('close', () => Promise.resolve());
+        } catch (error) {
+          // The file is closed even so, as close(2) does it; only a death leaves that to die().
+          if (!(error instanceof Crash)) await this.#close(file);
+          throw error;
+        }
+        await this.#close(file);
+      },
     };
   }
 
