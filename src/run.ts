@@ -47,6 +47,8 @@ export interface FetchOptions extends SessionOptions {
   readonly keep?: boolean | undefined;
   /** How long to wait for another run of the same account; Infinity for ever; 0 (default) not at all. */
   readonly wait?: number | undefined;
+  /** The environment of commands that messages are delivered to; empty unless given. Must hold no password. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Needed where an account delivers to stdout. */
   readonly stdout?: StdoutDelivery | undefined;
 }
@@ -190,6 +192,9 @@ async function withDestination(
     disk: nodeDisk,
     host: hostname(),
     now: Date.now,
+    timeLimit: account.timeout.deliver,
+    env: options.env ?? {},
+    signal,
     note: (message) => {
       emit({ type: 'warning', account: account.name, message });
     },

@@ -12,7 +12,9 @@ import { failure, type Finding } from './findings.js';
 export async function examinePlace(config: DestinationConfig): Promise<Finding> {
   if (config === 'stdout') return fine('stdout');
   try {
-    return 'maildir' in config ? await maildir(config.maildir) : await mbox(config.mbox);
+    return 'maildir' in config
+      ? await maildir(config.maildir)
+      : await mbox('mbox' in config ? config.mbox : '');
   } catch (error) {
     if (error instanceof PopfetchError) return failure('destination', error);
     throw error;

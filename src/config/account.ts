@@ -19,7 +19,14 @@ export interface TlsOptions {
 }
 
 /** One destination as configured. Paths are absolute. */
-export type DestinationConfig = { readonly maildir: string } | { readonly mbox: string } | 'stdout';
+export type DestinationConfig =
+  | { readonly maildir: string }
+  | { readonly mbox: string }
+  /** Program and arguments, at least one; run without a shell. */
+  | { readonly command: readonly string[] }
+  /** HOST:PORT, [ADDRESS]:PORT, or the absolute path of a socket; at least one recipient, each an address without <>. */
+  | { readonly lmtp: string; readonly recipient: readonly string[] }
+  | 'stdout';
 
 /** One account with all defaults filled in. Times in milliseconds, sizes in octets. */
 export interface Account {
@@ -33,6 +40,8 @@ export interface Account {
   readonly insecure: boolean;
   /** At least one. */
   readonly deliver: readonly DestinationConfig[];
+  /** A Maildir for messages that a command or an LMTP server refuses for good. Absolute path. */
+  readonly rejected?: string | undefined;
   /** A number: that many milliseconds after delivery. */
   readonly delete: 'never' | 'delivered' | number;
   /** Messages per run; 0 = all. */
@@ -40,11 +49,15 @@ export interface Account {
   readonly maxSize: number;
   readonly order: 'oldest' | 'newest' | 'smallest';
   readonly eol: 'lf' | 'crlf';
+  /** How messages are recognised: by unique-id where the server has them, or always by their content. */
+  readonly identity: 'uidl' | 'hash';
   readonly timeout: {
     readonly connect: number;
     readonly reply: number;
     readonly idle: number;
     readonly session: number;
+    /** For a command or an LMTP server to take one message. */
+    readonly deliver: number;
   };
   readonly disabled: boolean;
 }
@@ -68,7 +81,8 @@ export const DEFAULTS = {
   maxSize: 256 * 1024 ** 2,
   order: 'oldest',
   eol: 'lf',
-  timeout: { connect: 30_000, reply: 60_000, idle: 60_000, session: 3_600_000 },
+  identity: 'uidl',
+  timeout: { connect: 30_000, reply: 60_000, idle: 60_000, session: 3_600_000, deliver: 300_000 },
   disabled: false,
 } as const satisfies Partial<Account> & { parallel: number };
 

@@ -21,7 +21,7 @@ export async function maskedYaml(config: Config): Promise<string> {
 }
 
 function maskAccount(account: Account): object {
-  const { host, port, tls, user, auth, insecure, limit, order, eol, timeout, disabled } = account;
+  const { host, port, tls, user, auth, insecure, limit, order, eol, identity, timeout, disabled } = account;
   return {
     host,
     port,
@@ -30,24 +30,31 @@ function maskAccount(account: Account): object {
     password: maskPassword(account.password),
     auth,
     insecure,
-    deliver: only(account.deliver),
+    deliver: only(account.deliver.map(maskDestination)),
+    ...(account.rejected === undefined ? {} : { rejected: account.rejected }),
     delete: typeof account.delete === 'number' ? formatDuration(account.delete) : account.delete,
     limit,
     maxSize: formatSize(account.maxSize),
     order,
     eol,
+    identity,
     timeout: Object.fromEntries(
       Object.entries(timeout).map(([name, value]) => [name, formatDuration(value)]),
     ),
     disabled,
-  } satisfies Record<Exclude<keyof Account, 'name'>, unknown>;
+  } satisfies Record<Exclude<keyof Account, 'name' | 'rejected'>, unknown>;
 }
 
 function maskPassword(source: PasswordSource): PasswordSource | string {
   return 'value' in source ? MASK : source;
 }
 
-function only(list: readonly DestinationConfig[]): DestinationConfig | readonly DestinationConfig[] {
+function maskDestination(destination: DestinationConfig): unknown {
+  if (destination === 'stdout' || !('lmtp' in destination)) return destination;
+  return { ...destination, recipient: only(destination.recipient) };
+}
+
+function only<T>(list: readonly T[]): T | readonly T[] {
   const [first, second] = list;
   return first !== undefined && second === undefined ? first : list;
 }

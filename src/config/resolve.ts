@@ -81,11 +81,24 @@ function complete(name: string, fields: Fields): Account | undefined {
     maxSize,
     order,
     eol,
+    identity,
     disabled,
   } = { ...DEFAULTS, ...fields };
-  const rest = { auth, insecure, delete: deletion, limit, maxSize, order, eol, disabled };
+  const { rejected } = fields;
+  const rest = { auth, insecure, delete: deletion, limit, maxSize, order, eol, identity, disabled };
   const timeout = { ...DEFAULTS.timeout, ...fields.timeout };
-  return { name, host, port: fields.port ?? PORTS[tls.mode], tls, user, password, deliver, ...rest, timeout };
+  return {
+    name,
+    host,
+    port: fields.port ?? PORTS[tls.mode],
+    tls,
+    user,
+    password,
+    deliver,
+    rejected,
+    ...rest,
+    timeout,
+  };
 }
 
 function isMapping(value: unknown): value is Mapping {

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { DEFAULTS, PORTS, type Account, type DestinationConfig, type PasswordSource } from './account.js';
+import { EXPECTED, HOST, NAME, PIN, RECIPIENT } from './expected.js';
 import { findings } from './issues.js';
 import type { Expanded } from './paths.js';
 import type { Finding, Path } from './problems.js';
@@ -13,24 +14,6 @@ import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } 
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
 
 const MODES = ['implicit', 'starttls', 'none'] as const;
-const HOST =
-  /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[\w.-]+)?)$/;
-const PIN = /^sha256:(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$/;
-const NAME = /^(?!-)[^\s\p{C}/*?[]{1,64}$/u;
-
-const EXPECTED = {
-  name: 'a name of 1 to 64 printable characters, without blanks and / * ? [, and not starting with -',
-  password: 'the password as text in quotes and on one line, or one of env, file, command',
-  command: 'a list of the program and its arguments, such as [pass, show, mail/work]',
-  tls: 'implicit, starttls, none, or a mapping',
-  pin: '"sha256:" and 64 hexadecimal digits, or a list of them',
-  delivery: '{maildir: PATH}, {mbox: PATH}, stdout, or a list of them',
-  destination: 'one of {maildir: PATH}, {mbox: PATH}, stdout',
-  delete: 'never, delivered, or a duration such as 30d',
-  size: 'a size such as 20MiB, 256KiB or 1000000',
-  timeout: 'a duration of at most 24d, such as 90s or 5m',
-} as const;
-
 /** Text on one line: CR, LF and NUL could end a command to the server early, so no value may hold them. */
 const line = (expected: string) => z.string({ error: expected }).regex(/^[^\r\n\0]+$/, { error: expected });
 
@@ -81,8 +64,30 @@ function path(expand: Expand) {
   });
 }
 
+/** Program and arguments. */
+function argv(expected: string) {
+  const argument = z.string({ error: expected }).regex(/^[^\r\n\0]*$/, { error: expected });
+  return z
+    .array(argument, { error: expected })
+    .nonempty({ error: expected })
+    .refine(([program]) => program !== '', { error: expected });
+}
+
+/** HOST:PORT, or a path of a socket, made absolute. */
+function lmtpOf(expand: Expand) {
+  return line(EXPECTED.lmtp).transform((text, context) => {
+    const [, bracketed, name, port] = /^(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})$/.exec(text) ?? [];
+    const host = bracketed ?? name ?? '';
+    if (port === undefined && /^[/~$.]/.test(text)) {
+      const expanded = expand(text);
+      if ('path' in expanded) return expanded.path;
+    } else if (HOST.test(host) && Number(port) >= 1 && Number(port) <= 65_535) return text;
+    context.addIssue({ code: 'custom', message: EXPECTED.lmtp });
+    return z.NEVER;
+  });
+}
+
 function passwordOf(expand: Expand) {
-  const argument = z.string({ error: EXPECTED.command }).regex(/^[^\r\n\0]*$/, { error: EXPECTED.command });
   return z.union(
     [
       line(EXPECTED.password).transform((value): PasswordSource => ({ value })),
@@ -91,7 +96,7 @@ function passwordOf(expand: Expand) {
           env: field(line('the name of an environment variable'), 'Environment variable that holds it.'),
           file: field(path(expand), 'File whose first line it is. Others must not be able to read the file.'),
           command: field(
-            z.array(argument, { error: EXPECTED.command }).nonempty({ error: EXPECTED.command }),
+            argv(EXPECTED.command),
             'Program and arguments, run without a shell, for 10 s at most; the first line it prints is the password.',
           ),
         },
@@ -131,6 +136,10 @@ function tlsOf(expand: Expand) {
 }
 
 function deliverOf(expand: Expand) {
+  const recipient = z.string({ error: EXPECTED.recipient }).regex(RECIPIENT, { error: EXPECTED.recipient });
+  const recipients = z
+    .array(recipient, { error: EXPECTED.recipient })
+    .nonempty({ error: EXPECTED.recipient });
   const destination = z.union(
     [
       z.literal('stdout'),
@@ -138,14 +147,29 @@ function deliverOf(expand: Expand) {
         {
           maildir: field(path(expand), 'Maildir; made when missing.'),
           mbox: field(path(expand), 'mbox file; made when missing.'),
+          command: field(
+            argv(EXPECTED.program),
+            'Program and arguments, run without a shell for each message, which is on its stdin.',
+          ),
+          lmtp: field(lmtpOf(expand), 'LMTP server: HOST:PORT, or the path of its socket.'),
+          recipient: field(
+            z.union([recipient.transform((one) => [one]), recipients], { error: EXPECTED.recipient }),
+            'For whom the LMTP server is to deliver: an address, or a list of them.',
+          ),
         },
         EXPECTED.destination,
       )
-        .refine(holdsOne, { error: EXPECTED.destination })
-        .meta({ minProperties: 1, maxProperties: 1 })
-        .transform(({ maildir, mbox = '' }): DestinationConfig =>
-          maildir !== undefined ? { maildir } : { mbox },
-        ),
+        .refine(namesOne, { error: EXPECTED.destination })
+        .meta({
+          minProperties: 1,
+          maxProperties: 2,
+          dependentRequired: { lmtp: ['recipient'], recipient: ['lmtp'] },
+        })
+        .transform(({ maildir, mbox, command, lmtp = '', recipient: to = [] }): DestinationConfig => {
+          if (maildir !== undefined) return { maildir };
+          if (mbox !== undefined) return { mbox };
+          return command !== undefined ? { command } : { lmtp, recipient: to };
+        }),
     ],
     { error: EXPECTED.destination },
   );
@@ -159,8 +183,13 @@ const timeouts = mapping(
     reply: field(timeout, 'For the first line of a reply.', formatDuration(DEFAULTS.timeout.reply)),
     idle: field(timeout, 'Between two pieces of a message.', formatDuration(DEFAULTS.timeout.idle)),
     session: field(timeout, 'For the whole session.', formatDuration(DEFAULTS.timeout.session)),
+    deliver: field(
+      timeout,
+      'For a command or an LMTP server to take a message.',
+      formatDuration(DEFAULTS.timeout.deliver),
+    ),
   },
-  'a mapping of connect, reply, idle, session to durations',
+  'a mapping of connect, reply, idle, session, deliver to durations',
 );
 
 const deletion = z.union(
@@ -203,6 +232,10 @@ function accountOf(expand: Expand) {
       deliverOf(expand),
       'Where messages go: one destination, or a list (each gets every message).',
     ),
+    rejected: field(
+      path(expand),
+      'Maildir for messages that a command or an LMTP server refuses for good; without it they stay on the server.',
+    ),
     delete: field(
       deletion,
       'When a message is deleted from the server: never, once delivered, or that long after delivery (30d).',
@@ -212,6 +245,11 @@ function accountOf(expand: Expand) {
     maxSize: field(size, 'Larger messages stay on the server.', formatSize(DEFAULTS.maxSize)),
     order: field(word(['oldest', 'newest', 'smallest']), 'Which messages come first.', DEFAULTS.order),
     eol: field(word(['lf', 'crlf']), 'Line ends of stored messages.', DEFAULTS.eol),
+    identity: field(
+      word(['uidl', 'hash']),
+      'How messages are recognised: by unique-id, or always by their content, for servers without unique-ids.',
+      DEFAULTS.identity,
+    ),
     timeout: field(timeouts, 'How long to wait, for what.'),
     disabled: field(flag(), 'Leave this account out unless it is named with --account.', DEFAULTS.disabled),
   } satisfies Record<Exclude<keyof Account, 'name'>, z.ZodType>;
@@ -294,6 +332,17 @@ function check<T>(schema: z.ZodType<T>, value: unknown, at: Path): Checked<T> {
 
 function holdsOne(value: object): boolean {
   return Object.values(value).filter((each) => each !== undefined).length === 1;
+}
+
+/** One destination, with what belongs to it: `recipient` goes with `lmtp` and with nothing else. */
+function namesOne({
+  recipient,
+  ...places
+}: {
+  readonly lmtp?: unknown;
+  readonly recipient?: unknown;
+}): boolean {
+  return holdsOne(places) && (places.lmtp === undefined) === (recipient === undefined);
 }
 
 function plainHex(pin: string): string {

@@ -27,6 +27,12 @@ export interface DestinationContext {
   now(): number;
   /** Takes a sentence that a person should read although all goes on. Must not throw. */
   note?(sentence: string): void;
+  /** Milliseconds that a command or an LMTP server may take for one message. */
+  readonly timeLimit: number;
+  /** What a command finds in its environment besides what popfetch says of the message; no password is in it. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** When it aborts, a command or an LMTP server has a few seconds to finish the message in hand. */
+  readonly signal: AbortSignal;
   /** Needed where a destination is `stdout`. Accounts that share a writer take turns. */
   readonly stdout?: { readonly format: StdoutFormat; readonly out: Out };
 }

@@ -37,8 +37,11 @@ async function openPart(
     const { Maildir } = await import('./maildir.js');
     return new Maildir(config.maildir, context);
   }
-  const { Mbox } = await import('./mbox.js');
-  return new Mbox(config.mbox, context, spool);
+  if ('mbox' in config) {
+    const { Mbox } = await import('./mbox.js');
+    return new Mbox(config.mbox, context, spool);
+  }
+  throw new Error('not yet');
 }
 
 /**
@@ -65,7 +68,7 @@ function finishElsewhere(context: DestinationContext, spool: Spool): FinishElsew
   };
 }
 
-function configOf(name: string): Exclude<DestinationConfig, 'stdout'> | undefined {
+function configOf(name: string): { readonly maildir: string } | { readonly mbox: string } | undefined {
   if (name.startsWith('maildir:')) return { maildir: name.slice('maildir:'.length) };
   if (name.startsWith('mbox:')) return { mbox: name.slice('mbox:'.length) };
   return undefined;

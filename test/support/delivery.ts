@@ -50,6 +50,9 @@ export class Place {
       disk: nodeDisk,
       host: 'host.example',
       now: () => this.time,
+      timeLimit: 10_000,
+      env: {},
+      signal: new AbortController().signal,
       ...changes,
     };
   }
