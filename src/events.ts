@@ -5,7 +5,14 @@
 import type { Phase, PopfetchError } from './errors.js';
 
 /** Why a listed message was left alone in this run. */
-export type SkipReason = 'too large' | 'refused' | 'limit' | 'changed';
+export type SkipReason =
+  | 'too large'
+  /** The server would not give it. */
+  | 'refused'
+  | 'limit'
+  | 'changed'
+  /** It failed in earlier runs, a person was told, and it is tried once a day. */
+  | 'failed';
 
 /** How one account's part of a run ended. Counts are messages, `octets` are wire octets. */
 export interface Outcome {
@@ -17,7 +24,7 @@ export interface Outcome {
   readonly skipped: number;
   /** Milliseconds from start to end. */
   readonly elapsed: number;
-  /** Everything that went wrong, worst first; empty when all is well. */
+  /** Everything that went wrong, worst first, also what may pass by itself and made no `failed` event; empty when all is well. */
   readonly errors: readonly PopfetchError[];
 }
 

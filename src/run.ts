@@ -45,6 +45,8 @@ export interface FetchOptions extends SessionOptions {
   readonly dryRun?: boolean | undefined;
   /** Remove nothing in this run. */
   readonly keep?: boolean | undefined;
+  /** Fetch what is new even where a mailbox looks like another one. */
+  readonly acceptReset?: boolean | undefined;
   /** How long to wait for another run of the same account; Infinity for ever; 0 (default) not at all. */
   readonly wait?: number | undefined;
   /** The environment of commands that messages are delivered to; empty unless given. Must hold no password. */
@@ -124,6 +126,7 @@ async function fetchOne(account: Account, options: FetchOptions): Promise<Outcom
   }
   errors.push(...tally.errors.map((error) => ofAccount(error, account.name)));
   for (const error of errors) emit({ type: 'failed', account: account.name, error });
+  errors.push(...tally.untold.map((error) => ofAccount(error, account.name)));
   const { listed, delivered, octets, removed, skipped } = tally;
   const elapsed = Math.round(performance.now() - start);
   const outcome = { account: account.name, listed, delivered, octets, removed, skipped, elapsed, errors };
@@ -165,7 +168,7 @@ async function retrieval(account: Account, options: FetchOptions, tally: Tally):
     failure = asError(error);
   }
   const { listed, delivered, removed } = tally;
-  const worst = failure ?? tally.errors[0];
+  const worst = failure ?? tally.errors[0] ?? tally.untold[0];
   const result = worst === undefined ? 'ok' : worst instanceof PopfetchError ? worst.code : 'BUG';
   try {
     await seen.close({ time: Date.now(), result, listed, delivered, removed }, tally.uids);
@@ -181,7 +184,7 @@ async function withDestination(
   seen: Seen,
   tally: Tally,
 ): Promise<void> {
-  const { emit, signal, keep = false } = options;
+  const { emit, signal, keep = false, acceptReset = false } = options;
   const spool = join(options.state, 'spool');
   await makeSpool(spool);
   const destination = await openDestination(account.deliver, {
@@ -206,6 +209,7 @@ async function withDestination(
     emit,
     signal,
     keep,
+    acceptReset,
     connect: () => connectTold(account, options),
     identify: identifier(seen),
     key: (uid) => messageKey(account, uid),

@@ -12,6 +12,7 @@ const DEFAULT: Flags = {
   color: undefined,
   dryRun: false,
   keep: false,
+  acceptReset: false,
   limit: undefined,
   maxSize: undefined,
   parallel: undefined,

@@ -122,6 +122,7 @@ describe('a whole conversation', () => {
       })),
       octets: messages.reduce((sum, data) => sum + wire(data).length, 0),
       complete: true,
+      uidl: true,
       notes: [],
     });
     expect(await read(client.retrieve(listing.messages, ANY))).toEqual(messages.map(latin1));
@@ -591,21 +592,17 @@ describe('listing', () => {
   it('of an empty mailbox is complete, with UIDL or without', async () => {
     for (const options of [{}, { uidl: false }, { overrides: { LIST: '-ERR nothing to list' } }]) {
       const { client } = await logIn({ accounts: { taro: { password: 'himitsu' } }, ...options });
-      expect(await client.list()).toEqual({ messages: [], octets: 0, complete: true, notes: [] });
+      expect(await client.list()).toEqual({ messages: [], octets: 0, complete: true, uidl: true, notes: [] });
     }
   });
 
-  it('without UIDL is refused, since nothing could be told from new', async () => {
+  it('without UIDL has the messages without unique-ids, and says so', async () => {
     for (const pipelining of [true, false]) {
       const { client } = await logIn({ uidl: false, pipelining });
-      expect(await failure(client.list())).toMatchObject({
-        code: 'PROTOCOL',
-        phase: 'list',
-        message: 'the server has no UIDL, so that seen mail cannot be told from new',
-        remedy:
-          'ask the provider for UIDL support; popfetch fetches nothing from this server, to double nothing',
-        serverText: 'unknown command',
-      });
+      const { messages, complete, uidl } = await client.list();
+      expect({ complete, uidl }).toEqual({ complete: true, uidl: false });
+      expect(messages.length).toBeGreaterThan(1);
+      expect(messages.every(({ uid, size }) => uid === '' && size > 0)).toBe(true);
     }
   });
 
@@ -659,6 +656,7 @@ describe('listing', () => {
       ],
       octets: 228,
       complete: false,
+      uidl: true,
       notes: [
         '2 lines of UIDL were not understood and left out',
         '1 of 3 messages have no unique-id and are left alone',

@@ -72,9 +72,10 @@ describe.skipIf(findDovecot() === undefined)('with Dovecot', { timeout: PATIENCE
         hanako: reach(server, 'hanako', { ...hanako, ...due }),
       });
       const removed = [...(await events('removed'))].sort(byAccount);
+      // Four sessions each: what one of them marks is confirmed before the next one marks more.
       expect(removed).toMatchObject([
-        { account: 'hanako', messages: 2000 },
-        { account: 'taro', messages: 2000 },
+        ...Array.from({ length: 4 }, () => ({ account: 'hanako', messages: 500 })),
+        ...Array.from({ length: 4 }, () => ({ account: 'taro', messages: 500 })),
       ]);
       expect(await server.mailbox('taro')).toEqual([]);
       expect(await server.mailbox('hanako')).toEqual([]);

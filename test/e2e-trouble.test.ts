@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { certificates, fingerprint } from './support/certificates.js';
-import { reach, stored, until, World } from './support/e2e.js';
+import { reach, stored, until, World, said, timeless } from './support/e2e.js';
 import { padded, plain } from './support/messages.js';
 import type { ServerOptions, TestServer } from './support/server.js';
 
@@ -101,8 +101,8 @@ describe('a server that is not what it should be', () => {
       options: { uidl: false },
       code: 76,
       line:
-        'list: the server has no UIDL, so that seen mail cannot be told from new: "unknown command"; ' +
-        'ask the provider for UIDL support; popfetch fetches nothing from this server, to double nothing',
+        'list: the server has no UIDL, so that seen mail cannot be told from new; ' +
+        'set delete: delivered; or identity: hash, and every run reads all messages again',
     },
     'hangs up while it lists': {
       options: { overrides: { UIDL: 'close' } },
@@ -132,18 +132,33 @@ describe('a server that is not what it should be', () => {
     ]);
   });
 
-  test('refuses one message: the rest is delivered, and the next run tries that one again', async () => {
+  test('refuses one message: the rest is delivered, that one is tried again, and told of when it fails a third time', async () => {
     const server = await world.serve({ taro: [plain(1), plain(2), plain(3)] });
     server.overrides['RETR'] = (_session, [number]) => (number === '2' ? '-ERR it is\tstuck' : undefined);
-    expect(await besideAGoodOne(reach(server))).toEqual([
-      75,
-      'popfetch: bad: retrieve: the server refuses to give message 2: "it is\\tstuck"; ' +
-        'the next run tries it again\n',
-    ]);
+    expect(await besideAGoodOne(reach(server))).toEqual([75, '']);
     expect(await world.maildir('bad')).toEqual(stored(plain(1), plain(3)));
+    const watched = await world.popfetch('-v', '-a', 'bad');
+    expect([watched.code, timeless(watched.stderr)[0]]).toEqual([
+      75,
+      'popfetch: bad: message 2 (76 B) is refused by the server and stays there; the next run tries it again',
+    ]);
+    expect(await world.popfetch('-a', 'bad')).toMatchObject({
+      code: 75,
+      stderr:
+        'popfetch: bad: retrieve: the server refuses to give message 2: "it is\\tstuck"; it is tried once a day\n',
+    });
+    const asked = said(server, 'RETR').length;
+    expect(await world.popfetch('-a', 'bad')).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(said(server, 'RETR')).toHaveLength(asked);
+  });
+
+  test('refuses one message once: the next run brings it, and nobody is troubled', async () => {
+    const server = await world.serve({ taro: [plain(1), plain(2), plain(3)] });
+    server.overrides['RETR'] = (_session, [number]) => (number === '2' ? '-ERR busy' : undefined);
+    await besideAGoodOne(reach(server));
     delete server.overrides['RETR'];
     expect(await world.popfetch()).toEqual({ code: 0, stdout: '', stderr: '' });
-    expect(await world.maildir('bad')).toHaveLength(3);
+    expect(await world.maildir('bad')).toEqual(stored(plain(1), plain(2), plain(3)));
   });
 
   test.each(['drop', 'reset'] as const)(

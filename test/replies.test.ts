@@ -239,6 +239,7 @@ describe('a listing', () => {
       ],
       octets: 600,
       complete: true,
+      uidl: true,
       notes: [],
     });
   });
@@ -250,7 +251,13 @@ describe('a listing', () => {
 
   it('may be empty', () => {
     const empty = { count: 0, octets: 0 };
-    expect(assembleListing(empty, [], [])).toEqual({ messages: [], octets: 0, complete: true, notes: [] });
+    expect(assembleListing(empty, [], [])).toEqual({
+      messages: [],
+      octets: 0,
+      complete: true,
+      uidl: true,
+      notes: [],
+    });
   });
 
   it.each([' a', 'a b', 'x'.repeat(300), '\xff\x01/../%', 'A', 'a '])('keeps the uid %j as it is', (uid) => {

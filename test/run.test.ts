@@ -202,7 +202,8 @@ describe('accounts', () => {
     for (const { account: name, errors } of outcomes) {
       for (const error of errors) {
         expect(error.account).toBe(name);
-        expect(events).toContainEqual({ type: 'failed', account: name, error });
+        // What the server refuses once may pass by itself, and nobody is told yet.
+        if (error.code !== 'REFUSED') expect(events).toContainEqual({ type: 'failed', account: name, error });
       }
     }
     expect(events.at(0)).toMatchObject({ type: 'run-start' });
@@ -402,10 +403,9 @@ describe.each(Object.entries(PLACES))('a connection that is lost, with delivery 
     expect(await stored(place())).toEqual(['message 1']);
     await expect.poll(() => server.mailbox('taro').locked).toBe(false);
     expect(await fetchOne(one)).toMatchObject({ delivered: 2, removed: 3, errors: [] });
-    expect(server.sessions[1]!.received.filter((line) => line.startsWith('RETR'))).toEqual([
-      'RETR 2',
-      'RETR 3',
-    ]);
+    // What may have broken the session comes after all others, in one of its own.
+    const asked = server.sessions.map(({ received }) => received.filter((line) => line.startsWith('RETR')));
+    expect(asked.slice(1)).toEqual([['RETR 3'], ['RETR 1']]);
     expect(await stored(place())).toEqual(ALL);
   });
 

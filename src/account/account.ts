@@ -9,28 +9,27 @@
  * - After a destination has said yes, no later failure turns it into a no.
  */
 import type { Account } from '../config/account.js';
-import type { Phase } from '../errors.js';
-import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
+import { PopfetchError } from '../errors.js';
+import type { Listed, Mailbox } from '../pop3/mailbox.js';
 import type { Memory } from '../seen/memory.js';
+import type { Identified } from './identify.js';
 import type { Parts, Tally } from './parts.js';
-import { plan, type Decision, type Terms } from './plan.js';
+import { plan, type Decision } from './plan.js';
+import { listed, type ListedMailbox } from './listed.js';
+import { Recognition, refuseRereading } from './recognise.js';
+import { finish, reconnect, termsOf } from './removal.js';
 import { Retrieval } from './retrieval.js';
+
+/** Sessions that messages which broke one before may break in a run. */
+const BREAKS = 3;
 
 /** Runs one account to its end. Counts in `tally`. @throws PopfetchError for what ends the account's run early */
 export async function runAccount(account: Account, parts: Parts, tally: Tally): Promise<void> {
-  const { emit } = parts;
   await recover(parts);
-  const mailbox = await parts.connect();
-  try {
-    emit({ type: 'phase', account: account.name, phase: 'list' });
-    const listing = await listed(parts, mailbox);
-    const decisions = planned(account, parts, listing, tally);
-    await reportSkipped(account, parts, decisions, tally);
-    const retrieval = new Retrieval(account, parts, tally);
-    await retrieval.run(mailbox, chosen(decisions, 'fetch'));
-    await finish(account, parts, { mailbox, listing, tally, clean: retrieval.clean });
-  } finally {
-    mailbox.close();
+  const again = await session(account, parts, tally);
+  for (let left = BREAKS; again.size > 0 && left > 0; left -= 1) {
+    parts.signal.throwIfAborted();
+    await retry(account, parts, tally, again);
   }
 }
 
@@ -44,12 +43,16 @@ export async function rehearse(
 ): Promise<void> {
   const mailbox = await parts.connect();
   try {
-    const decisions = planned(account, parts, await parts.identify(await mailbox.list(), mailbox), tally);
+    const { listing, byContent, question } = await listed(account, parts, mailbox);
+    if (byContent) refuseRereading(account, parts.keep);
+    if (question !== undefined) warn(account, parts, question);
+    const decisions = planned(account, parts, listing, tally);
     for (const decision of skippedOf(decisions)) tellSkipped(account, parts, decision, tally);
     for (const { message, action } of decisions) {
-      if (action !== 'fetch' && action !== 'remove') continue;
+      if (action === 'keep' || action === 'skip') continue;
       const { number, uid, size } = message;
-      parts.emit({ type: 'would', account: account.name, action, number, uid, octets: size });
+      const would = { action: action === 'remove' ? action : 'fetch', number, uid, octets: size } as const;
+      parts.emit({ type: 'would', account: account.name, ...would });
     }
     await mailbox.quit();
   } finally {
@@ -66,24 +69,87 @@ async function recover({ destination, seen }: Parts): Promise<void> {
   }
 }
 
-/** The listing, each message under the uid by which the memory knows it; what has got a new uid is remembered first. */
-async function listed({ identify, seen }: Parts, mailbox: Mailbox): Promise<Listing> {
-  const listing = await identify(await mailbox.list(), mailbox);
-  for (const { uid, known } of listing.adopted) await seen.adopt(uid, known);
-  return listing;
+/** Fetches what is new, removes what is due. @returns the uids to try again by themselves */
+async function session(account: Account, parts: Parts, tally: Tally): Promise<Set<string>> {
+  const mailbox = await parts.connect();
+  try {
+    parts.emit({ type: 'phase', account: account.name, phase: 'list' });
+    const { listing, byContent } = await demandListed(account, parts, mailbox);
+    const decisions = planned(account, parts, listing, tally);
+    await reportSkipped(account, parts, decisions, tally);
+    const recognition = byContent ? new Recognition(parts.seen) : undefined;
+    const retrieval = new Retrieval(account, parts, tally, recognition);
+    await retrieval.run(mailbox, chosen(decisions, 'fetch'));
+    const known = retrieval.asKnown(listing);
+    if (byContent) tally.uids = undefined;
+    if (byContent && known.complete && known.messages.every(({ uid }) => parts.seen.has(uid)))
+      tally.uids = uidsOf(known.messages);
+    await finish(account, parts, { mailbox, listing: known, retrieval, tally }, relist(account, parts));
+    return uidsOf(chosen(decisions, 'retry'));
+  } finally {
+    mailbox.close();
+  }
+}
+
+/**
+ * Tries messages that could not be delivered in earlier runs, one at a time, so that they harm nobody else; until one
+ * of them breaks the session. What has been tried is taken out of `again`.
+ */
+async function retry(account: Account, parts: Parts, tally: Tally, again: Set<string>): Promise<void> {
+  const mailbox = await reconnect(parts);
+  if (mailbox === undefined) {
+    again.clear();
+    return;
+  }
+  const retrieval = new Retrieval(account, parts, tally);
+  try {
+    const { listing } = await demandListed(account, parts, mailbox);
+    const due = listing.messages.filter(({ uid }) => again.has(uid));
+    if (due.length === 0) again.clear();
+    for (const message of due) {
+      again.delete(message.uid);
+      await retrieval.run(mailbox, [message]);
+    }
+    await finish(account, parts, { mailbox, listing, retrieval, tally }, relist(account, parts));
+    again.clear();
+  } catch (error) {
+    // It is known which message that was, and what is to be said of it has been said.
+    if (!retrieval.broken) throw error;
+  } finally {
+    mailbox.close();
+  }
+}
+
+/** How the mailbox is listed anew for what has to be done in another session. */
+function relist(account: Account, parts: Parts): (mailbox: Mailbox) => Promise<Identified> {
+  return async (mailbox) => (await demandListed(account, parts, mailbox)).listing;
+}
+
+/** The mailbox listed for a run: what has got a new uid is remembered first. @throws PROTOCOL where a person has to decide */
+async function demandListed(account: Account, parts: Parts, mailbox: Mailbox): Promise<ListedMailbox> {
+  const all = await listed(account, parts, mailbox);
+  if (all.byContent) refuseRereading(account, parts.keep);
+  if (all.question !== undefined && !parts.acceptReset) {
+    throw new PopfetchError('PROTOCOL', all.question, {
+      phase: 'list',
+      remedy: `look at it with popfetch list -a ${account.name}; if all of that is to be fetched, run popfetch fetch -a ${account.name} --accept-uid-reset`,
+    });
+  }
+  for (const { uid, known } of all.listing.adopted) await parts.seen.adopt(uid, known);
+  return all;
 }
 
 function planned(
   account: Account,
   { emit, now, seen, keep }: Pick<Parts, 'emit' | 'now' | 'keep'> & { readonly seen: Memory | undefined },
-  listing: Listing,
+  listing: Identified,
   tally: Tally,
 ): Decision[] {
-  for (const message of listing.notes) emit({ type: 'warning', account: account.name, message });
+  for (const message of listing.notes) warn(account, { emit }, message);
   const decisions = plan(listing, seen, termsOf(account, keep), now());
-  const wanted = chosen(decisions, 'fetch');
+  const wanted = [...chosen(decisions, 'fetch'), ...chosen(decisions, 'retry')];
   tally.listed = listing.messages.length;
-  if (listing.complete) tally.uids = new Set(listing.messages.map(({ uid }) => uid));
+  if (listing.complete) tally.uids = uidsOf(listing.messages);
   emit({
     type: 'planned',
     account: account.name,
@@ -96,13 +162,16 @@ function planned(
   return decisions;
 }
 
-/** The terms of this run: with --keep nothing is removed. */
-function termsOf(account: Account, keep: boolean): Terms {
-  return keep ? { ...account, delete: 'never' } : account;
+function warn(account: Account, { emit }: Pick<Parts, 'emit'>, message: string): void {
+  emit({ type: 'warning', account: account.name, message });
 }
 
 function chosen(decisions: readonly Decision[], action: Decision['action']): Listed[] {
   return decisions.filter((decision) => decision.action === action).map(({ message }) => message);
+}
+
+function uidsOf(messages: readonly Listed[]): Set<string> {
+  return new Set(messages.map(({ uid }) => uid));
 }
 
 /** Tells a person once about each message that is left alone; the limit of a run is no news. */
@@ -125,73 +194,15 @@ function skippedOf(decisions: readonly Decision[]): Skipped[] {
   return decisions.filter((decision) => decision.action === 'skip');
 }
 
-/** @returns whether it is told for the first time */
+/** @returns whether it is told for the first time; of what failed a person was told when it did */
 function tellSkipped(
   account: Account,
   { emit, seen }: Pick<Parts, 'emit'> & { readonly seen: Memory | undefined },
   { message: { number, uid, size }, reason }: Skipped,
   tally: Tally,
 ): boolean {
-  const first = seen?.reported(uid) !== true;
+  const first = reason !== 'failed' && seen?.reported(uid) !== true;
   tally.skipped += 1;
   emit({ type: 'skipped', account: account.name, number, uid, octets: size, reason, first });
   return first;
-}
-
-interface Finish {
-  readonly mailbox: Mailbox;
-  readonly listing: Listing;
-  readonly tally: Tally;
-  /** Everything that RETR gave in this session is durable. */
-  readonly clean: boolean;
-}
-
-/** Removes what is due and says goodbye; in a session of its own where this one must not QUIT. */
-async function finish(
-  account: Account,
-  parts: Parts,
-  { mailbox, listing, tally, clean }: Finish,
-): Promise<void> {
-  const terms = termsOf(account, parts.keep);
-  const due = (current: Listing): Listed[] => chosen(plan(current, parts.seen, terms, parts.now()), 'remove');
-  if (clean) {
-    await removeAndQuit(account, parts, mailbox, due(listing), tally);
-    return;
-  }
-  mailbox.close();
-  // An end that came between two messages made nothing fail: what was cut short must not pass for a whole run.
-  parts.signal.throwIfAborted();
-  if (due(listing).length === 0) return;
-  const second = await parts.connect();
-  try {
-    await removeAndQuit(account, parts, second, due(await listed(parts, second)), tally);
-  } finally {
-    second.close();
-  }
-}
-
-async function removeAndQuit(
-  account: Account,
-  { emit, seen }: Parts,
-  mailbox: Mailbox,
-  due: readonly Listed[],
-  tally: Tally,
-): Promise<void> {
-  const phase = (name: Phase): void => {
-    emit({ type: 'phase', account: account.name, phase: name });
-  };
-  if (due.length > 0) phase('remove');
-  const marked = new Set(due.length > 0 ? await mailbox.remove(due.map(({ number }) => number)) : []);
-  phase('quit');
-  await mailbox.quit();
-  if (marked.size > 0) {
-    await seen.removed(due.filter(({ number }) => marked.has(number)).map(({ uid }) => uid));
-    tally.removed += marked.size;
-    emit({ type: 'removed', account: account.name, messages: marked.size });
-  }
-  if (marked.size < due.length) {
-    const left = due.length - marked.size;
-    const message = `the server would not remove ${left} of ${due.length} messages; the next run tries again`;
-    emit({ type: 'warning', account: account.name, message });
-  }
 }

@@ -11,7 +11,12 @@ import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
 export interface Identified extends Listing {
   /** Old acquaintances under a new uid: what the memory should know them by from now on. */
   readonly adopted: readonly { readonly uid: string; readonly known: Entry }[];
+  /** What only a person can decide before anything is fetched, as a sentence. */
+  readonly question: string | undefined;
 }
+
+/** New messages up to which a mailbox whose unique-ids all changed is fetched without asking. */
+const UNASKED = 50;
 
 /** Known messages from which on their uids may be taken for a sample of the whole mailbox. */
 const SAMPLE = 20;
@@ -29,7 +34,7 @@ export async function identify(
   const renewed = uidsAreNew(listing, memory);
   const shared = sharing(listing, memory);
   const doubtful = listing.messages.filter(doubt(memory, renewed, shared));
-  if (doubtful.length === 0) return { ...listing, adopted: [] };
+  if (doubtful.length === 0) return { ...listing, adopted: [], question: undefined };
   const headers = await headerHashes(doubtful, mailbox);
   const naming = new Naming(memory, renewed, shared);
   const messages: Listed[] = [];
@@ -42,20 +47,35 @@ export async function identify(
   }
   const note = `${unnamed} messages have an unclear unique-id, the server refuses TOP, and they are left alone`;
   const notes = unnamed === 0 ? listing.notes : [...listing.notes, note];
+  const { adopted } = naming;
+  const strangers = renewed
+    ? messages.filter(({ uid }) => memory?.has(uid) !== true).length - adopted.length
+    : 0;
   return {
     ...listing,
     messages,
     complete: listing.complete && unnamed === 0,
     notes,
-    adopted: naming.adopted,
+    adopted,
+    question: strangers > UNASKED ? questionOf(strangers, listing) : undefined,
   };
 }
 
-/** Whether hardly anything that should still be there is listed under its uid: the server has renumbered its mail. */
+function questionOf(strangers: number, { messages }: Listing): string {
+  return (
+    `${strangers} of ${messages.length} messages are unknown, while hardly any of those that were there before is ` +
+    'listed: either this is another mailbox, or the server has lost the old one'
+  );
+}
+
+/**
+ * Whether hardly anything that should still be there is listed under its uid: the server has renumbered its mail. What
+ * the last listing no longer showed counts, too: a server in the middle of a move may show an empty mailbox for a while.
+ */
 function uidsAreNew({ messages }: Listing, memory: Memory | undefined): boolean {
-  const expected = [...(memory?.entries() ?? [])].filter(({ goneAt, removedAt }) => {
-    return goneAt === undefined && removedAt === undefined;
-  });
+  const left = [...(memory?.entries() ?? [])].filter(({ removedAt }) => removedAt === undefined);
+  const lately = left.reduce((last, { goneAt = 0 }) => Math.max(last, goneAt), 0);
+  const expected = left.filter(({ goneAt }) => goneAt === undefined || goneAt === lately);
   if (expected.length < SAMPLE || messages.length === 0) return false;
   const known = messages.filter(({ uid }) => memory?.has(uid)).length;
   return known * 10 < expected.length;

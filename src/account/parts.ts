@@ -12,7 +12,7 @@ export interface Parts {
   readonly seen: Seen;
   /** Connects and logs in; called again when a second session is needed to remove what is done. */
   readonly connect: () => Promise<Mailbox>;
-  /** Gives each listed message a uid of its own, by which the memory knows it or will. */
+  /** Gives each listed message a uid of its own, by which the memory knows it or will. Not asked where content decides. */
   readonly identify: (listing: Listing, mailbox: Mailbox) => Promise<Identified>;
   /** The name of a message for ever, from its uid. */
   readonly key: (uid: string) => string;
@@ -23,6 +23,8 @@ export interface Parts {
   readonly signal: AbortSignal;
   /** Remove nothing. */
   readonly keep: boolean;
+  /** Fetch what is new even where the mailbox looks like another one. */
+  readonly acceptReset: boolean;
 }
 
 /** What came of it; filled in while it goes on, so that it tells the truth after a failure too. */
@@ -36,4 +38,6 @@ export class Tally {
   uids: ReadonlySet<string> | undefined;
   /** Failures that reached no further than one message. */
   readonly errors: PopfetchError[] = [];
+  /** The same where nobody needs to be told yet: they may pass by themselves. */
+  readonly untold: PopfetchError[] = [];
 }

@@ -1,12 +1,14 @@
 /** What a run does with each message of a listing. Pure. */
 import type { Account } from '../config/account.js';
 import type { SkipReason } from '../events.js';
-import type { Entry, Memory } from '../seen/memory.js';
+import type { Entry, Memory, Trouble } from '../seen/memory.js';
 import type { Listed, Listing } from '../pop3/mailbox.js';
 
 /** What is done with one message. Times in milliseconds since 1970. */
 export type Decision =
   | { readonly message: Listed; readonly action: 'fetch' }
+  /** Could not be delivered in an earlier run: tried after all others, alone. */
+  | { readonly message: Listed; readonly action: 'retry' }
   | { readonly message: Listed; readonly action: 'remove' }
   /** Seen; removed by the first run after `removeAt`, or never. */
   | { readonly message: Listed; readonly action: 'keep'; readonly removeAt: number | undefined }
@@ -16,26 +18,44 @@ export type Decision =
 export type Terms = Pick<Account, 'delete' | 'limit' | 'maxSize' | 'order'>;
 
 /**
- * Decides for each message of a listing: first those to fetch, in the order in which they will be, then the rest by
- * number. A message is removed only when the memory holds it as done.
+ * Decides for each message of a listing: first those to fetch, in the order in which they will be, then those to try
+ * again, then the rest by number. A message is removed only when the memory holds it as done.
  */
 export function plan(listing: Listing, memory: Memory | undefined, terms: Terms, now: number): Decision[] {
   const wanted: Listed[] = [];
+  const again: Listed[] = [];
   const others: Decision[] = [];
   for (const message of listing.messages) {
     const entry = memory?.entry(message.uid);
+    const trouble = memory?.trouble(message.uid);
     if (entry !== undefined) others.push(decideSeen(message, entry, terms, now));
     else if (Math.max(message.size, memory?.exceeds(message.uid) ?? 0) > terms.maxSize)
       others.push({ message, action: 'skip', reason: 'too large' });
-    else wanted.push(message);
+    else if (trouble === undefined) wanted.push(message);
+    else if (isDue(trouble, now)) again.push(message);
+    else others.push({ message, action: 'skip', reason: 'failed' });
   }
-  const sorted = inOrder(wanted, terms.order);
-  const limit = terms.limit === 0 ? sorted.length : terms.limit;
+  const chosen: Decision[] = [
+    ...inOrder(wanted, terms.order).map((message) => ({ message, action: 'fetch' }) as const),
+    ...again.map((message) => ({ message, action: 'retry' }) as const),
+  ];
+  const limit = terms.limit === 0 ? chosen.length : terms.limit;
   return [
-    ...sorted.slice(0, limit).map((message) => ({ message, action: 'fetch' }) as const),
-    ...sorted.slice(limit).map((message) => ({ message, action: 'skip', reason: 'limit' }) as const),
+    ...chosen.slice(0, limit),
+    ...chosen.slice(limit).map(({ message }) => ({ message, action: 'skip', reason: 'limit' }) as const),
     ...others,
   ];
+}
+
+/** Runs that try a message in vain before a person is told. */
+export const PATIENCE = 3;
+
+/** Milliseconds between two tries of a message that a person was told of. */
+const RARELY = 24 * 3600 * 1000;
+
+/** Whether a message is tried again: what a destination wants later always, else three times and then once a day. */
+function isDue({ kind, count, lastAt }: Trouble, now: number): boolean {
+  return kind === 'later' || (kind === 'server' && count < PATIENCE) || lastAt + RARELY <= now;
 }
 
 function decideSeen(message: Listed, entry: Entry, terms: Terms, now: number): Decision {

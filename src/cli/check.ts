@@ -1,5 +1,6 @@
 /** `popfetch check`: whether everything is set up right, step by step, with what to do where it is not. Changes nothing. */
 import { lookup } from 'node:dns/promises';
+import { refuseRereading } from '../account/recognise.js';
 import type { Account } from '../config/account.js';
 import { table } from '../report/columns.js';
 import { errno, nodeDisk } from '../disk.js';
@@ -87,7 +88,9 @@ async function examineSession(
     try {
       findings.push(...tlsFindings(client.channel, loopback, now), capaFinding(client.capabilities));
       findings.push(loginFinding(account, client.method));
-      findings.push(...uidlFindings(await client.list()));
+      const listing = await client.list();
+      if (!listing.uidl) refuseRereading(account, false);
+      findings.push(...uidlFindings(listing));
       await client.quit();
     } finally {
       client.close();

@@ -22,6 +22,7 @@ export async function fetch({ flags }: Request, context: Context): Promise<numbe
         emit: reporter.emit,
         dryRun: flags.dryRun,
         keep: flags.keep,
+        acceptReset: flags.acceptReset,
         wait: flags.wait,
         stdout,
       }),

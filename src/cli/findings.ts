@@ -77,7 +77,11 @@ export function capaFinding({ known, tags }: Capabilities): Finding {
 }
 
 /** Whether the unique-ids tell messages apart (RFC 1939 section 7). */
-export function uidlFindings({ messages, complete, notes }: Listing): Finding[] {
+export function uidlFindings({ messages, complete, uidl, notes }: Listing): Finding[] {
+  if (!uidl) {
+    const sentence = 'the server has no unique-ids; every run reads all messages';
+    return [{ level: 'warn', subject: 'uidl', sentence }];
+  }
   const warn = (sentence: string, remedy?: string): Finding => ({
     level: 'warn',
     subject: 'uidl',

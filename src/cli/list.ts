@@ -1,5 +1,6 @@
 /** `popfetch list`: what is on the server, and what the next fetch would do with it. Records nothing, deletes nothing. */
 import { identify } from '../account/identify.js';
+import { listed } from '../account/listed.js';
 import { plan, type Decision } from '../account/plan.js';
 import type { Account } from '../config/account.js';
 import { cut, table, width } from '../report/columns.js';
@@ -60,10 +61,17 @@ async function examine(
     const memory = await readMemory(state, account, nodeDisk);
     const client = await openMailbox(account, session);
     try {
-      const listing = await identify(await client.list(), client, memory);
+      const parts = {
+        identify: (all: Listing) => identify(all, client, memory),
+        seen: memory,
+        now: () => now,
+      };
+      const { listing, byContent, question } = await listed(account, parts, client);
       const { headers, notes } = await headersOf(client, listing);
       // No message was retrieved, so that no server can take QUIT for a wish to delete.
       await client.quit();
+      const unclear = byContent ? 'only reading the messages tells which of them are new' : undefined;
+      const doubts = [unclear, question].filter((each) => each !== undefined);
       const rows = plan(listing, memory, account, now)
         .sort((a, b) => a.message.number - b.message.number)
         .map((decision) => ({
@@ -71,7 +79,12 @@ async function examine(
           seen: memory?.has(decision.message.uid) ?? false,
           header: headers.get(decision.message.number),
         }));
-      return { account: account.name, octets: listing.octets, rows, notes: [...listing.notes, ...notes] };
+      return {
+        account: account.name,
+        octets: listing.octets,
+        rows,
+        notes: [...doubts, ...listing.notes, ...notes],
+      };
     } finally {
       client.close();
     }
@@ -157,6 +170,8 @@ function next(decision: Decision): string {
     case 'fetch':
     case 'remove':
       return decision.action;
+    case 'retry':
+      return 'fetch again';
     case 'keep':
       return decision.removeAt === undefined ? 'keep' : `keep until ${moment(decision.removeAt)}`;
     case 'skip':

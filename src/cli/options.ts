@@ -27,6 +27,11 @@ export interface Option {
 export const OPTIONS: Readonly<Record<string, Option>> = {
   'dry-run': { kind: 'flag', command: 'fetch', describe: 'say what would be done, and do nothing' },
   keep: { kind: 'flag', command: 'fetch', describe: 'delete nothing from the server in this run' },
+  'accept-uid-reset': {
+    kind: 'flag',
+    command: 'fetch',
+    describe: 'fetch even what looks like another mailbox',
+  },
   limit: { kind: 'value', command: 'fetch', describe: 'N messages of each account at most' },
   'max-size': {
     kind: 'value',

@@ -21,6 +21,7 @@ export interface Flags {
   readonly color: boolean | undefined;
   readonly dryRun: boolean;
   readonly keep: boolean;
+  readonly acceptReset: boolean;
   readonly limit: number | undefined;
   readonly maxSize: number | undefined;
   readonly parallel: number | undefined;
@@ -119,6 +120,7 @@ function flagsOf(options: ReadonlyMap<string, unknown>): Flags {
     color: flag('no-color') ? false : flag('color') ? true : undefined,
     dryRun: flag('dry-run'),
     keep: flag('keep'),
+    acceptReset: flag('accept-uid-reset'),
     limit: wholeNumber('limit', value('limit'), 0),
     maxSize: sizeOf(value('max-size')),
     parallel: wholeNumber('parallel', value('parallel'), 1),

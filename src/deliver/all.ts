@@ -77,23 +77,32 @@ export class All implements Destination {
     message: Message,
     held: Held,
     log: DeliveryLog,
+    earlier: readonly Delivery[] = [],
   ): Promise<Delivery> {
     const [first, ...rest] = parts;
     if (first === undefined) throw new Error('no destination');
     const body = copies(held);
-    if (rest.length === 0) return first.deliver({ ...message, body }, log);
+    if (rest.length === 0) {
+      const last = await first.deliver({ ...message, body }, log);
+      return { ...last, stands: () => allStand([...earlier, last]) };
+    }
     const delivery = await first.deliver({ ...message, body }, log);
     try {
       await log.stored(message.uid, first.name);
     } finally {
       await delivery.release();
     }
-    return this.#deliverEach(rest, message, held, log);
+    return this.#deliverEach(rest, message, held, log, [...earlier, delivery]);
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#parts.map((part) => part.close()));
   }
+}
+
+async function allStand(deliveries: readonly Delivery[]): Promise<boolean> {
+  for (const delivery of deliveries) if ((await delivery.stands?.()) === false) return false;
+  return true;
 }
 
 /** Pieces that their reader may change. */

@@ -58,6 +58,11 @@ export interface Delivery {
    * May wait for the release of others that were delivered together, but not for another deliver().
    */
   release(): Promise<void>;
+  /**
+   * Looks once more, before the message is removed from the server: false where its copy is not there as it was
+   * written. A copy that a reader has moved within its mailbox is there. Where nobody can look it is not defined.
+   */
+  stands?(): Promise<boolean>;
 }
 
 /** A place that takes messages. */

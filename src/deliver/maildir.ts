@@ -18,6 +18,8 @@ export class Maildir implements Destination {
   readonly #path: string;
   readonly #context: DestinationContext;
   readonly #folders: MaildirFolders;
+  /** The keys that were in the folders when a message was first found missing. */
+  #moved: Promise<ReadonlySet<string>> | undefined;
 
   constructor(path: string, context: DestinationContext) {
     this.name = `maildir:${path}`;
@@ -67,8 +69,20 @@ export class Maildir implements Destination {
     const file = await this.#write(message, intake);
     const facts = intake.facts();
     const name = basename(file.path);
-    await this.#publish(name, this.#intent(message, facts, name, file.length), log);
-    return { octets: facts.octets, release: () => this.#folders.drop(name) };
+    const visible = await this.#publish(name, this.#intent(message, facts, name, file.length), log);
+    return {
+      octets: facts.octets,
+      release: () => this.#folders.drop(name),
+      stands: () => this.#stands(visible, message.key, file.length),
+    };
+  }
+
+  /** A copy under its first name has the size that was written; one that a reader has moved has a name with its key. */
+  async #stands(visible: string, key: string, size: number): Promise<boolean> {
+    const found = await this.#folders.sizeOf(visible);
+    if (found !== undefined) return found === size;
+    this.#moved ??= this.#folders.keys();
+    return (await this.#moved).has(key);
   }
 
   /** Writes the whole message to tmp/, durably; leaves nothing there when that fails. */
@@ -87,12 +101,14 @@ export class Maildir implements Destination {
     }
   }
 
-  async #publish(name: string, intent: Intent, log: DeliveryLog): Promise<void> {
+  /** @returns its name in new/ */
+  async #publish(name: string, intent: Intent, log: DeliveryLog): Promise<string> {
     let visible: string | undefined;
     try {
       await log.intend(intent);
       visible = await this.#folders.show(name, intent.key);
       await this.#folders.syncShown();
+      return visible;
     } catch (error) {
       await this.#folders.withdraw(name, visible);
       throw failure(error, this.#path);

@@ -141,6 +141,11 @@ export class MaildirFolders {
     return (await this.#hash(one)) === (await this.#hash(other));
   }
 
+  /** Octets of a file in new/; undefined where it is not there. */
+  async sizeOf(name: string): Promise<number | undefined> {
+    return (await this.#disk.lstat(this.#new(name)))?.size;
+  }
+
   /** Resolves when what show() did is on stable storage. @throws DELIVERY */
   async syncShown(): Promise<void> {
     await this.#syncNew();

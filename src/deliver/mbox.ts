@@ -19,6 +19,9 @@ import type { Held, Spool } from './spool.js';
 /** Messages appended under one lock. */
 const BATCH = 32;
 
+/** Octets from which on a batch takes no further message. */
+const BATCH_OCTETS = 8 * 1_048_576;
+
 /** A message that is whole, formatted and waiting to be appended. */
 interface Waiting {
   readonly uid: string;
@@ -121,7 +124,7 @@ export class Mbox implements Destination {
   /** Never rejects. */
   async #work(): Promise<void> {
     while (this.#queue.length > 0) {
-      const batch = this.#queue.splice(0, BATCH);
+      const batch = this.#queue.splice(0, batchLength(this.#queue));
       try {
         await this.#commit(batch);
       } catch (error) {
@@ -151,8 +154,13 @@ export class Mbox implements Destination {
       await removeSpool();
       await Promise.all(batch.map(({ held }) => held.drop()));
     };
+    const size = batch.reduce((sum, { held }) => sum + held.length, locked.stat.size);
+    const stands = async (): Promise<boolean> => {
+      const found = await this.#context.disk.lstat(this.#path);
+      return found?.ino === locked.stat.ino && found.size >= size;
+    };
     // What was not released may be unknown to the memory, and then the next run needs the spool.
-    if (!(await this.#resolve(batch, finish))) await locked.release();
+    if (!(await this.#resolve(batch, finish, stands))) await locked.release();
   }
 
   /** @returns the mbox, still locked, when all of the batch are in it for good. */
@@ -208,7 +216,11 @@ export class Mbox implements Destination {
   }
 
   /** Says yes to all; true when all have been released and finish() is done, false when close() came first. */
-  #resolve(batch: readonly Waiting[], finish: () => Promise<void>): Promise<boolean> {
+  #resolve(
+    batch: readonly Waiting[],
+    finish: () => Promise<void>,
+    stands: () => Promise<boolean>,
+  ): Promise<boolean> {
     return new Promise((done) => {
       this.#letGo = () => {
         done(false);
@@ -222,10 +234,17 @@ export class Mbox implements Destination {
           await finish();
           done(true);
         });
-        resolve({ octets: facts.octets, release });
+        resolve({ octets: facts.octets, release, stands });
       }
     });
   }
+}
+
+/** How many of those that wait go into one batch. */
+function batchLength(queue: readonly Waiting[]): number {
+  let octets = 0;
+  const full = queue.findIndex(({ held }) => (octets += held.length) >= BATCH_OCTETS);
+  return Math.min(BATCH, full < 0 ? queue.length : full + 1);
 }
 
 /** The same work, done at most once however often it is asked for. */

@@ -111,11 +111,15 @@ export class Pop3Client implements Mailbox {
         { phase: 'list' },
         'PROTOCOL',
       );
-    const rows = { LIST: [] as string[], UIDL: [] as string[] };
+    const rows = { LIST: [] as string[], UIDL: [] as string[] | undefined };
     for (const verb of ['LIST', 'UIDL'] as const) {
       const status = await answer(verb);
       if (status.ok) rows[verb] = await this.#dialogue.lines(stat.count, 'list');
-      else if (stat.count > 0) throw this.#listingRefusal(status, verb);
+      else if (stat.count > 0) {
+        // UIDL is optional (RFC 1939 section 7): a plain refusal means that the server has none.
+        if (verb === 'LIST' || status.code !== undefined) throw this.#listingRefusal(status, verb);
+        rows.UIDL = undefined;
+      }
     }
     return assembleListing(stat, rows.LIST, rows.UIDL);
   }
@@ -219,12 +223,6 @@ export class Pop3Client implements Mailbox {
   }
 
   #listingRefusal(status: Status, verb: 'LIST' | 'UIDL'): PopfetchError {
-    if (verb === 'LIST' || status.code !== undefined) {
-      return this.#dialogue.refusal(status, `the server refuses ${verb}`, { phase: 'list' }, 'BUSY');
-    }
-    const remedy =
-      'ask the provider for UIDL support; popfetch fetches nothing from this server, to double nothing';
-    const sentence = 'the server has no UIDL, so that seen mail cannot be told from new';
-    return this.#dialogue.refusal(status, sentence, { phase: 'list', remedy }, 'PROTOCOL');
+    return this.#dialogue.refusal(status, `the server refuses ${verb}`, { phase: 'list' }, 'BUSY');
   }
 }

@@ -6,7 +6,7 @@ export interface Listed {
   readonly number: number;
   /** Octets by LIST: a hint, servers get it wrong. */
   readonly size: number;
-  /** Opaque octets as latin1, compared byte for byte. Not necessarily unique in a listing. */
+  /** Opaque octets as latin1, compared byte for byte. Not necessarily unique in a listing; empty where there is no UIDL. */
   readonly uid: string;
 }
 
@@ -18,6 +18,8 @@ export interface Listing {
   readonly octets: number;
   /** Whether every message that STAT counted is in it: only then does absence mean anything. */
   readonly complete: boolean;
+  /** Whether the server gives unique-ids. */
+  readonly uidl: boolean;
   /** Oddities that were tolerated, each a sentence for a person. */
   readonly notes: readonly string[];
 }
@@ -29,7 +31,7 @@ export type Retrieved =
 
 /** A mailbox that is logged in to. Every method throws PopfetchError; after a throw that is not REFUSED only close() is left. */
 export interface Mailbox {
-  /** STAT, LIST and UIDL. @throws PROTOCOL when the server has no UIDL or the listing contradicts itself. */
+  /** STAT, LIST and UIDL. @throws PROTOCOL when the listing contradicts itself. */
   list(): Promise<Listing>;
   /**
    * RETR for each, in this order, several under way where the server pipelines. The next answer is not given before

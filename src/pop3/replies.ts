@@ -92,23 +92,26 @@ function parseRow(line: string): { readonly number: number; readonly value: stri
 
 /**
  * Puts STAT, LIST and UIDL together. Rows that cannot be right are left out with a note; a number given twice makes
- * the whole listing worthless. @throws PROTOCOL
+ * the whole listing worthless.
+ * @param uidl undefined where the server has no UIDL
+ * @throws PROTOCOL
  */
 export function assembleListing(
   stat: { readonly count: number; readonly octets: number },
   list: readonly string[],
-  uidl: readonly string[],
+  uidl: readonly string[] | undefined,
 ): Listing {
   const notes: string[] = [];
   const sizes = rowsOf('LIST', list, stat.count, notes);
-  const uids = rowsOf('UIDL', uidl, stat.count, notes);
+  const uids = uidl === undefined ? new Map<number, string>() : rowsOf('UIDL', uidl, stat.count, notes);
   const messages: Listed[] = [];
-  for (const number of [...uids.keys()].sort((a, b) => a - b)) {
+  for (const number of [...(uidl === undefined ? sizes : uids).keys()].sort((a, b) => a - b)) {
     messages.push({ number, size: sizeOf(sizes.get(number)), uid: uids.get(number) ?? '' });
   }
   const missing = stat.count - messages.length;
-  if (missing > 0) notes.push(`${missing} of ${stat.count} messages have no unique-id and are left alone`);
-  return { messages, octets: stat.octets, complete: missing === 0, notes };
+  const lack = uidl === undefined ? 'are not listed' : 'have no unique-id and are left alone';
+  if (missing > 0) notes.push(`${missing} of ${stat.count} messages ${lack}`);
+  return { messages, octets: stat.octets, complete: missing === 0, uidl: uidl !== undefined, notes };
 }
 
 function rowsOf(verb: string, lines: readonly string[], count: number, notes: string[]): Map<number, string> {

@@ -99,8 +99,13 @@ class LineReporter implements Reporter {
         return;
       }
       case 'skipped':
-        // A refusal is told as the error that it is, and a limit is what was asked for.
-        if (['limit', 'refused'].includes(event.reason) || !event.first) {
+        // A refusal that a person has to know of is told as an error; before that, it is for those who watch.
+        if (event.reason === 'refused') {
+          this.#say(event.first ? 2 : 1, event, skippedSentence(event));
+          return;
+        }
+        // A limit is what was asked for.
+        if (event.reason === 'limit' || !event.first) {
           this.#say(2, event, skippedSentence(event));
           return;
         }

@@ -79,6 +79,8 @@ export function skippedSentence(event: Extract<Event, { type: 'skipped' }>): str
       return `${message} is refused by the server and stays there; the next run tries it again`;
     case 'changed':
       return `${message} has another size than when it was fetched, and is not removed from the server`;
+    case 'failed':
+      return `${message} failed in earlier runs and is tried again once a day`;
     case 'limit':
       return `${message} is left for a later run`;
     default:

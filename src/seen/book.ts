@@ -2,7 +2,14 @@
 import type { Intent } from '../deliver/destination.js';
 import { PopfetchError } from '../errors.js';
 import type { JournalRecord } from './journal.js';
-import { RETENTION, type Entry, type Memory, type RunRecord } from './memory.js';
+import {
+  RETENTION,
+  type Entry,
+  type Memory,
+  type RunRecord,
+  type Trouble,
+  type TroubleKind,
+} from './memory.js';
 
 /** Format of the journal; a newer one is refused, never guessed at. */
 export const VERSION = '1';
@@ -61,6 +68,11 @@ function parseSeen(fields: readonly string[]): Entry {
   };
 }
 
+/** The record of a message that could not be delivered; the last one of a message counts. */
+export function troubleRecord(uid: string, { kind, count, lastAt }: Trouble): JournalRecord {
+  return { verb: 'TROUBLE', fields: [uid, kind, String(count), String(lastAt)] };
+}
+
 /** The record of how a run ended. */
 export function runRecord(run: RunRecord): JournalRecord {
   const { time, result, listed, delivered, removed } = run;
@@ -83,6 +95,7 @@ export class Book implements Memory {
   readonly #stored = new Map<string, Set<string>>();
   readonly #reported = new Set<string>();
   readonly #exceeds = new Map<string, number>();
+  readonly #troubles = new Map<string, Trouble>();
   /** What stands before the NUL in uids that have one. */
   readonly #shared = new Set<string>();
   #lastRun: RunRecord | undefined;
@@ -123,6 +136,10 @@ export class Book implements Memory {
 
   exceeds(uid: string): number {
     return this.#exceeds.get(uid) ?? 0;
+  }
+
+  trouble(uid: string): Trouble | undefined {
+    return this.#troubles.get(uid);
   }
 
   reported(uid: string): boolean {
@@ -167,6 +184,11 @@ export class Book implements Memory {
       case 'OUTGREW':
         this.#exceeds.set(uid, Number(argument));
         break;
+      case 'TROUBLE': {
+        const [, kind, count, lastAt] = fields;
+        this.#troubles.set(uid, { kind: kind as TroubleKind, count: Number(count), lastAt: Number(lastAt) });
+        break;
+      }
       case 'RUN':
         this.#lastRun = parseRun(fields);
         break;
@@ -188,6 +210,7 @@ export class Book implements Memory {
       ),
       ...[...this.#reported].map((uid) => ({ verb: 'REPORTED', fields: [uid] })),
       ...[...this.#exceeds].map(([uid, octets]) => ({ verb: 'OUTGREW', fields: [uid, String(octets)] })),
+      ...[...this.#troubles].map(([uid, trouble]) => troubleRecord(uid, trouble)),
       ...(this.#lastRun === undefined ? [] : [runRecord(this.#lastRun)]),
     ];
   }
@@ -209,6 +232,7 @@ export class Book implements Memory {
     this.#stored.delete(uid);
     this.#reported.delete(uid);
     this.#exceeds.delete(uid);
+    this.#troubles.delete(uid);
   }
 
   #add(entry: Entry): void {

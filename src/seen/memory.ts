@@ -18,6 +18,21 @@ export interface Entry {
   readonly goneAt: number | undefined;
 }
 
+/**
+ * Why a message could not be delivered so far. `server`: RETR was refused, or the session broke while it was read.
+ * `later`: a destination wants it later. `rejected`: a destination will never take it.
+ */
+export type TroubleKind = 'server' | 'later' | 'rejected';
+
+/** What is remembered of a message that could not be delivered. */
+export interface Trouble {
+  readonly kind: TroubleKind;
+  /** How many runs have tried in vain. */
+  readonly count: number;
+  /** When it was tried last, in milliseconds since 1970. */
+  readonly lastAt: number;
+}
+
 /** How a run ended. */
 export interface RunRecord {
   /** Milliseconds since 1970. */
@@ -45,6 +60,8 @@ export interface Memory {
   reported(uid: string): boolean;
   /** Octets that a message is known to exceed, whatever LIST says; 0 where nothing is known. */
   exceeds(uid: string): number;
+  /** What stood in the way of this message in earlier runs; undefined where nothing did. */
+  trouble(uid: string): Trouble | undefined;
   readonly lastRun: RunRecord | undefined;
 }
 
@@ -60,6 +77,8 @@ export interface Seen extends Memory, DeliveryLog {
   report(uid: string): Promise<void>;
   /** The message turned out to have more than so many octets. */
   outgrew(uid: string, octets: number): Promise<void>;
+  /** The message could not be delivered in this run. @returns what is remembered of that from now on */
+  failed(uid: string, kind: TroubleKind): Promise<Trouble>;
   /** QUIT was answered +OK after DELE for these. */
   removed(uids: readonly string[]): Promise<void>;
   /**

@@ -3,13 +3,13 @@
  * it is acted on, kept as a journal that a person can read with grep.
  */
 import { join } from 'node:path';
-import { Book, intentRecord, runRecord, seenRecord, toOctets, VERSION } from './book.js';
+import { Book, intentRecord, runRecord, seenRecord, toOctets, troubleRecord, VERSION } from './book.js';
 import type { Intent } from '../deliver/destination.js';
 import type { Disk, DiskFile } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { mailboxTag, type MailboxAddress } from '../identity.js';
 import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './journal.js';
-import type { Entry, Memory, RunRecord, Seen } from './memory.js';
+import type { Entry, Memory, RunRecord, Seen, Trouble, TroubleKind } from './memory.js';
 import { lockRun, type RunLock } from './runlock.js';
 
 /** Records that may be superseded before a journal is rewritten. */
@@ -185,6 +185,12 @@ class LockedBook extends Book implements Seen {
 
   outgrew(uid: string, octets: number): Promise<void> {
     return this.#record({ verb: 'OUTGREW', fields: [uid, String(octets)] });
+  }
+
+  async failed(uid: string, kind: TroubleKind): Promise<Trouble> {
+    const trouble = { kind, count: (this.trouble(uid)?.count ?? 0) + 1, lastAt: this.#now() };
+    await this.#record(troubleRecord(uid, trouble));
+    return trouble;
   }
 
   removed(uids: readonly string[]): Promise<void> {

@@ -2,7 +2,7 @@
 import type { Account } from '../../src/config/account.js';
 import { DEFAULTS } from '../../src/config/account.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from '../../src/deliver/destination.js';
-import type { Entry, RunRecord, Seen } from '../../src/seen/memory.js';
+import type { Entry, RunRecord, Seen, Trouble, TroubleKind } from '../../src/seen/memory.js';
 import type { Listed, Listing, Mailbox, Retrieved } from '../../src/pop3/mailbox.js';
 
 /** An account with every field filled in. */
@@ -46,7 +46,7 @@ export function intentOf(uid: string, changes: Partial<Intent> = {}): Intent {
 /** Messages 1, 2, … of 100 octets with these uids, completely listed. */
 export function listingOf(uids: readonly string[], changes: Partial<Listing> = {}): Listing {
   const messages = uids.map((uid, index): Listed => ({ number: index + 1, size: 100, uid }));
-  return { messages, octets: 100 * uids.length, complete: true, notes: [], ...changes };
+  return { messages, octets: 100 * uids.length, complete: true, uidl: true, notes: [], ...changes };
 }
 
 /** What a RETR comes to: octets, an error in the middle of them, or the server's refusal. */
@@ -184,6 +184,7 @@ export class FakeSeen implements Seen {
   readonly #intents = new Map<string, Intent>();
   readonly #reported = new Set<string>();
   readonly #exceeds = new Map<string, number>();
+  readonly troubles = new Map<string, Trouble>();
 
   constructor(
     readonly calls: string[],
@@ -215,6 +216,17 @@ export class FakeSeen implements Seen {
 
   reported(uid: string): boolean {
     return this.#reported.has(uid);
+  }
+
+  trouble(uid: string): Trouble | undefined {
+    return this.troubles.get(uid);
+  }
+
+  async failed(uid: string, kind: TroubleKind): Promise<Trouble> {
+    await this.#record(`failed ${uid} ${kind}`);
+    const trouble = { kind, count: (this.trouble(uid)?.count ?? 0) + 1, lastAt: 0 };
+    this.troubles.set(uid, trouble);
+    return trouble;
   }
 
   exceeds(uid: string): number {
