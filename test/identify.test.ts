@@ -1,86 +1,25 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DEFAULTS, type Account } from '../src/config/account.js';
+import type { Account } from '../src/config/account.js';
 import type { Event } from '../src/events.js';
-import { fetchAll } from '../src/run.js';
-import { startServer, type ServerOptions, type TestServer } from './support/server.js';
-import { maildirMessages } from './support/stored.js';
+import { Box, mail, replace, subject, type Has } from './support/inprocess.js';
+import type { ServerOptions, TestServer } from './support/server.js';
 
-const signal = new AbortController().signal;
-let home: string;
-const servers: TestServer[] = [];
-
+let box: Box;
 beforeEach(async () => {
-  home = await mkdtemp(join(tmpdir(), 'popfetch-identify-'));
+  box = await Box.create();
 });
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-  await rm(home, { recursive: true });
-});
+afterEach(() => box.remove());
 
-/** A message that says what it is. The numbers are padded so that all have one size. */
-function mail(n: number): Buffer {
-  const number = String(n).padStart(3, '0');
-  return Buffer.from(`Message-ID: <${number}@example>\r\nSubject: ${number}\r\n\r\nbody ${number}\r\n`);
-}
+const serve = (messages: readonly Has[], options?: Partial<ServerOptions>): Promise<TestServer> =>
+  box.serve(messages, options);
+const subjects = (): Promise<string[]> => box.subjects();
 
-interface Has {
-  readonly uid: string;
-  readonly data: Buffer;
-}
-
-async function serve(messages: readonly Has[], options: Partial<ServerOptions> = {}): Promise<TestServer> {
-  const server = await startServer({ accounts: { taro: { password: 'pw', messages } }, ...options });
-  servers.push(server);
-  return server;
-}
-
-/** Every run of one test has the same memory and Maildir, whatever the server. */
 async function fetch(server: TestServer, fields: Partial<Account> = {}): Promise<readonly Event[]> {
-  const account: Account = {
-    ...DEFAULTS,
-    name: 'work',
-    host: '127.0.0.1',
-    port: 110,
-    user: 'taro',
-    password: { value: 'pw' },
-    tls: { mode: 'none', minVersion: 'TLSv1.2' },
-    deliver: [{ maildir: join(home, 'Mail') }],
-    ...fields,
-  };
-  const events: Event[] = [];
-  const outcomes = await fetchAll([proxied(account, server)], {
-    state: join(home, 'state'),
-    parallel: 1,
-    emit: (event) => events.push(event),
-    password: () => Promise.resolve('pw'),
-    signal,
-  });
-  expect(outcomes.flatMap(({ errors }) => errors)).toEqual([]);
-  return events;
-}
-
-/** The memory belongs to host, port and user, so a test that changes servers needs one port for all: it keeps to one server. */
-function proxied(account: Account, server: TestServer): Account {
-  return { ...account, port: server.port };
-}
-
-async function subjects(): Promise<string[]> {
-  const messages = await maildirMessages(join(home, 'Mail'));
-  return messages.map(({ data }) => /^Subject: (\d+)$/m.exec(data.toString())?.[1] ?? '?').sort();
+  return (await box.fetch(server, fields)).events;
 }
 
 function verbs(server: TestServer): string[] {
   return server.sessions.at(-1)!.verbs.filter((verb) => ['TOP', 'RETR', 'DELE'].includes(verb));
-}
-
-/** Puts other messages in the place of those that the server has. */
-function replace(server: TestServer, messages: readonly Has[]): void {
-  const mailbox = server.mailbox('taro');
-  mailbox.remove(mailbox.messages);
-  for (const message of messages) mailbox.add(message);
 }
 
 describe('two messages with one unique-id', () => {
@@ -184,7 +123,7 @@ describe('a mailbox whose unique-ids have all changed', () => {
     );
     await fetch(server);
     expect(verbs(server).filter((verb) => verb === 'RETR')).toHaveLength(1);
-    expect(await subjects()).toEqual([...numbers, 31].map((n) => String(n).padStart(3, '0')));
+    expect(await subjects()).toEqual([...numbers, 31].map(subject));
     await fetch(server);
     expect(verbs(server)).toEqual([]);
   });
@@ -195,5 +134,65 @@ describe('a mailbox whose unique-ids have all changed', () => {
     replace(server, [{ uid: 'new', data: mail(99) }]);
     await fetch(server);
     expect((await subjects()).at(-1)).toBe('099');
+  });
+
+  const many = Array.from({ length: 60 }, (_, index) => index + 101);
+
+  it('and that holds more than 50 unknown messages is left alone until a person has decided', async () => {
+    const server = await serve(numbers.map((n) => ({ uid: `old${n}`, data: mail(n) })));
+    await fetch(server);
+    replace(
+      server,
+      many.map((n) => ({ uid: `new${n}`, data: mail(n) })),
+    );
+    const { outcome, asked } = await box.run(server, { delete: 'delivered' });
+    expect(outcome.errors).toMatchObject([
+      {
+        code: 'PROTOCOL',
+        phase: 'list',
+        message:
+          '60 of 60 messages are unknown, while hardly any of those that were there before is listed: either this ' +
+          'is another mailbox, or the server has lost the old one',
+        remedy:
+          'look at it with popfetch list -a work; if all of that is to be fetched, ' +
+          'run popfetch fetch -a work --accept-uid-reset',
+      },
+    ]);
+    expect(asked.flat().filter((line) => !line.startsWith('TOP'))).toEqual([]);
+    expect(await subjects()).toHaveLength(30);
+
+    const accepted = await box.run(server, { delete: 'delivered' }, { acceptReset: true });
+    expect(accepted.outcome).toMatchObject({ delivered: 60, removed: 60, errors: [] });
+    expect(await subjects()).toHaveLength(90);
+    await fetch(server);
+  });
+
+  it('is recognised even when it was listed as empty in between', async () => {
+    const server = await serve(numbers.map((n) => ({ uid: `old${n}`, data: mail(n) })));
+    await fetch(server);
+    replace(server, []);
+    await fetch(server);
+    replace(
+      server,
+      numbers.map((n) => ({ uid: `new${n}`, data: mail(n) })),
+    );
+    await fetch(server);
+    expect(verbs(server).filter((verb) => verb === 'RETR')).toEqual([]);
+    expect(await subjects()).toEqual(numbers.map(subject));
+  });
+});
+
+describe('a mailbox that is listed in part', () => {
+  it('loses and doubles nothing when it is whole again', async () => {
+    const numbers = Array.from({ length: 30 }, (_, index) => index + 1);
+    const all = numbers.map((n) => ({ uid: `u${n}`, data: mail(n) }));
+    const server = await serve(all);
+    await fetch(server);
+    replace(server, all.slice(0, 4));
+    await fetch(server);
+    replace(server, [...all, { uid: 'u31', data: mail(31) }]);
+    await fetch(server);
+    expect(verbs(server).filter((verb) => verb === 'RETR')).toEqual(['RETR']);
+    expect(await subjects()).toEqual([...numbers, 31].map(subject));
   });
 });

@@ -94,7 +94,8 @@ class Removal {
     if (missing > 0 && !this.#warned) {
       this.#warned = true;
       this.warn(
-        `the copies of ${missing} messages are no longer where they were stored a moment ago; the next run removes them from the server`,
+        `${missing} of ${missing + due.length} copies cannot be found where they were stored a moment ago; ` +
+          'the next run removes those messages from the server',
       );
     }
     return due;

@@ -207,10 +207,9 @@ export class Retrieval {
     }
     const { count } = await this.#parts.seen.failed(uid, kind);
     const told = kind !== 'server' || count >= PATIENCE;
-    if (error.reach !== 'message') {
-      this.#broken = true;
-      if (told) this.#tally.errors.push(breaking(number, count, error));
-    } else (told ? this.#tally.errors : this.#tally.untold).push(error);
+    const own = error.reach === 'message';
+    this.#broken ||= !own;
+    (told ? this.#tally.errors : this.#tally.untold).push(own ? error : breaking(number, count, error));
     return told;
   }
 
