@@ -98,7 +98,7 @@ function roomOf(name: string): string {
 }
 
 /** What everybody may use: it uses nothing but itself. */
-const GROUND = ['errors', 'events', 'escape', 'identity', 'disk', 'lock'];
+const GROUND = ['errors', 'events', 'escape', 'identity', 'disk', 'lock', 'program'];
 
 /** By room: the rooms that it may use at run time, and those of which it may know the types. */
 const ROOMS: Readonly<
@@ -219,13 +219,12 @@ describe('what has one home', () => {
     const users = files.filter(({ identifiers }) => identifiers.has('process')).map(({ name }) => name);
     expect(users).toEqual(['cli/main.ts']);
     expect(importing('node:process')).toEqual([
-      'config/command.ts node:process kill',
       'deliver/dotlock.ts node:process pid',
+      'program.ts node:process kill',
       'seen/runlock.ts node:process pid',
     ]);
-    expect(importing('node:child_process')).toEqual([
-      'config/command.ts node:child_process ChildProcess spawn',
-    ]);
+    const used = arrows.filter(({ to, typeOnly }) => to === 'node:child_process' && !typeOnly);
+    expect(used.map(({ from }) => from)).toEqual(['program.ts']);
   });
 
   it('is output: nobody has a console', () => {

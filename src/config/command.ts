@@ -1,11 +1,9 @@
 /** Runs a program without a shell and collects what it says, for a limited time. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { kill } from 'node:process';
-import type { Readable } from 'node:stream';
-import { errno } from '../disk.js';
+import type { ChildProcess } from 'node:child_process';
+import { collect, howEnded, notStarted, signalGroup, startProgram, type Environment } from '../program.js';
 
 export interface CommandOptions {
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
   /** Milliseconds until the program and all it started are killed. */
   readonly limit: number;
   /** Kills them earlier. */
@@ -20,40 +18,48 @@ export interface CommandOutcome {
   readonly fault: string | undefined;
 }
 
-/** Octets kept of each stream; the rest is read and dropped. */
-const KEPT = 64 * 1024;
-
 /**
  * Resolves when the program has ended and its output is there, or when it is out of time. stdin is empty. A program
  * that leaves a daemon behind, which keeps stdout open, is not waited for once it has ended well and said a line.
  */
-export async function outputOf(
-  [program = '', ...args]: readonly string[],
-  { env, limit, signal }: CommandOptions,
-): Promise<CommandOutcome> {
+export async function outputOf(argv: readonly string[], options: CommandOptions): Promise<CommandOutcome> {
+  const { env, signal } = options;
   signal?.throwIfAborted();
-  // A process group of its own: what the program starts is killed with it.
-  const child = spawn(program, args, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  let child: ChildProcess;
+  try {
+    child = startProgram(argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  } catch (error) {
+    return { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0), fault: notStarted(error) };
+  }
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr);
-  const fault = await new Promise<string | undefined>((resolve) => {
+  const fault = await faultOf(child, () => stdout().includes('\n'), options);
+  child.stdout?.destroy();
+  child.stderr?.destroy();
+  signal?.throwIfAborted();
+  return { stdout: stdout(), stderr: stderr(), fault };
+}
+
+/** Waits for the end of a program, or brings it about. */
+function faultOf(
+  child: ChildProcess,
+  hasLine: () => boolean,
+  { limit, signal }: CommandOptions,
+): Promise<string | undefined> {
+  return new Promise((resolve) => {
     const settle = (what: string | undefined): void => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', stop);
       resolve(what);
     };
     const stop = (): void => {
-      killGroup(child);
+      signalGroup(child, 'SIGKILL');
       settle(child.exitCode === 0 ? undefined : `did not end within ${limit / 1000} s`);
     };
     const timer = setTimeout(stop, limit);
     signal?.addEventListener('abort', stop);
-    onEnd(child, () => stdout().includes('\n'), settle);
+    onEnd(child, hasLine, settle);
   });
-  child.stdout.destroy();
-  child.stderr.destroy();
-  signal?.throwIfAborted();
-  return { stdout: stdout(), stderr: stderr(), fault };
 }
 
 /** Calls `ended` when the program has ended and its streams with it, or has ended well and has said a line. */
@@ -73,32 +79,4 @@ function onEnd(
   child.on('close', (status, by) => {
     ended(howEnded(status, by));
   });
-}
-
-/** Keeps the beginning of a stream; call the result for what has come so far. */
-function collect(stream: Readable): () => Buffer {
-  let kept = Buffer.alloc(0);
-  stream.on('data', (chunk: Buffer) => {
-    if (kept.length < KEPT) kept = Buffer.concat([kept, chunk.subarray(0, KEPT - kept.length)]);
-  });
-  return () => kept;
-}
-
-function notStarted(error: Error): string {
-  const code = errno(error);
-  return code === 'ENOENT' ? 'was not found' : `cannot be started (${code ?? error.name})`;
-}
-
-function howEnded(status: number | null, by: string | null): string | undefined {
-  if (status === 0) return undefined;
-  return status === null ? `was ended by ${by ?? 'a signal'}` : `ended with status ${status}`;
-}
-
-function killGroup({ pid }: ChildProcess): void {
-  if (pid === undefined) return;
-  try {
-    kill(-pid, 'SIGKILL');
-  } catch {
-    // Nobody of the group is left.
-  }
 }
