@@ -1,14 +1,12 @@
 /** One message as it stands in an mbox: `From ` line, quoted lines (mboxrd), a line end at the end, an empty line. Pure. */
 import { FromQuoting, type Filter } from './lines.js';
+import { envelopeSender, HEAD } from './sender.js';
 
 const LF = 0x0a;
 const NOTHING = Buffer.alloc(0);
 
-/** Octets of a message in which its Return-Path is looked for. */
-const HEAD = 65_536;
-
-/** The longest sender taken into a `From ` line: RFC 5321 section 4.5.3.1 allows 64 + 1 + 255. */
-const SENDER = 320;
+/** Stands where a message has no sender that could. */
+const NOBODY = 'MAILER-DAEMON';
 
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'] as const;
 const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
@@ -52,23 +50,9 @@ export class MboxEntry implements Filter {
     if (this.#head === undefined) return NOTHING;
     const head = Buffer.concat(this.#head);
     this.#head = undefined;
-    const line = `From ${senderOf(head)} ${asctime(this.#time)}${this.#eol}`;
+    const line = `From ${envelopeSender(head) || NOBODY} ${asctime(this.#time)}${this.#eol}`;
     return Buffer.concat([Buffer.from(line, 'latin1'), head]);
   }
-}
-
-/**
- * The envelope sender that a message's first Return-Path states, or MAILER-DAEMON where there is none that can stand
- * in a `From ` line: it is empty, or holds blanks or anything but printable ASCII.
- */
-export function senderOf(head: Buffer): string {
-  const text = head.toString('latin1', 0, HEAD);
-  // No flag m: to it, a lone CR ends a line.
-  const end = /(?:^|\n)\r?\n/.exec(text)?.index ?? text.length;
-  const header = text.slice(0, end + 1);
-  const field = /(?:^|\n)return-path:(?:[ \t]|\r?\n[ \t])*<?([^\s<>]*)>?[ \t]*(?=\r?\n|$)/i.exec(header);
-  const sender = field?.[1] ?? '';
-  return /^[\x21-\x7e]+$/.test(sender) && sender.length <= SENDER ? sender : 'MAILER-DAEMON';
 }
 
 /** `Tue Nov 24 08:22:11 2026` in UTC, as asctime() writes it: what stands in a `From ` line. */

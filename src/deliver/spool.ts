@@ -68,20 +68,25 @@ export class Spool {
     this.#sync = directorySync(disk, directory);
   }
 
-  /** Keeps a whole message. `durable`: where it takes a file, that file is on stable storage when this resolves. */
+  /**
+   * Keeps a whole message. `durable`: where it takes a file, that file is on stable storage when this resolves; `file`:
+   * so it is, and it takes one however small it is.
+   */
   async hold(
     key: string,
     body: AsyncIterable<Buffer>,
     filter: Filter | undefined,
-    durable: boolean,
+    durable: boolean | 'file',
   ): Promise<Held> {
     const file = this.#file(key);
     try {
       await fill(file, body, filter);
-      if (!file.written) return new Held(this.#disk, file.length, { memory: file.take() });
+      if (!file.written && durable !== 'file') {
+        return new Held(this.#disk, file.length, { memory: file.take() });
+      }
       await file.flush();
-      if (durable) await this.#settle(file);
-      else await file.close();
+      if (durable === false) await file.close();
+      else await this.#settle(file);
       return new Held(this.#disk, file.length, { path: file.path });
     } catch (error) {
       await file.discard();
