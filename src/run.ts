@@ -201,6 +201,7 @@ async function withDestination(
     note: (message) => {
       emit({ type: 'warning', account: account.name, message });
     },
+    ...(account.rejected === undefined ? {} : { rejected: account.rejected }),
     ...(options.stdout === undefined ? {} : { stdout: options.stdout }),
   });
   const parts: Parts = {

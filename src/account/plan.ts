@@ -66,11 +66,17 @@ function decideSeen(message: Listed, entry: Entry, terms: Terms, now: number): D
   return { message, action: 'remove' };
 }
 
-/** When a message that is done becomes due for removal, in milliseconds since 1970; undefined for never. */
+/**
+ * When a message that is done becomes due for removal, in milliseconds since 1970; undefined for never. What a
+ * destination refused for good is kept: a person should be able to have it delivered after all.
+ */
 export function removalTime(entry: Entry, policy: Terms['delete']): number | undefined {
-  if (policy === 'never') return undefined;
+  if (policy === 'never' || REJECTED.test(entry.destination)) return undefined;
   return policy === 'delivered' ? entry.doneAt : entry.doneAt + policy;
 }
+
+/** The Maildir for refused messages among the destinations that have one. */
+const REJECTED = /(?:^| )rejected:/;
 
 function inOrder(messages: readonly Listed[], order: Terms['order']): Listed[] {
   switch (order) {

@@ -34,7 +34,7 @@ interface Report {
 /** @returns 0 where nothing fails, else the exit status that fetch would have. @throws USAGE, CONFIG, PERMISSION */
 export async function check({ flags }: Request, context: Context): Promise<number> {
   const { config, accounts } = await loadAccounts(flags, context);
-  const place = { state: stateDirectory(context), now: context.now() };
+  const place = { state: stateDirectory(context), now: context.now(), env: context.env };
   const reports = await withSession(flags, context, (session) =>
     atOnce(accounts, config.parallel, async (account) => ({
       account: account.name,
@@ -53,9 +53,11 @@ export async function check({ flags }: Request, context: Context): Promise<numbe
 async function examine(
   account: Account,
   session: SessionOptions,
-  { state, now }: { readonly state: string; readonly now: number },
+  { state, now, env }: { readonly state: string; readonly now: number; readonly env: Context['env'] },
 ): Promise<Finding[]> {
-  const places = await Promise.all(account.deliver.map(examinePlace));
+  const { deliver, rejected } = account;
+  const configs = [...deliver, ...(rejected === undefined ? [] : [{ maildir: rejected }])];
+  const places = await Promise.all(configs.map((config) => examinePlace(config, env)));
   return [...(await examineServer(account, session, now)), ...places, await examineState(account, state)];
 }
 

@@ -25,12 +25,23 @@ export async function fetch({ flags }: Request, context: Context): Promise<numbe
         acceptReset: flags.acceptReset,
         wait: flags.wait,
         stdout,
+        env: programEnvironment(env, config.accounts),
       }),
     );
     return exitCode(outcomes.flatMap(({ errors }) => errors));
   } finally {
     reporter.done();
   }
+}
+
+/** What popfetch itself tells a program of a message: an older value from outside would mislead where it is not told. */
+const TOLD = ['POPFETCH_KEY', 'POPFETCH_ACCOUNT', 'POPFETCH_UID', 'POPFETCH_SENDER'];
+
+/** The environment for programs that mail is handed to: no variable that holds a password of any account is in it. */
+function programEnvironment(env: Context['env'], accounts: readonly Account[]): Context['env'] {
+  const secret = accounts.flatMap(({ password }) => ('env' in password ? [password.env] : []));
+  const left = new Set([...secret, ...TOLD]);
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !left.has(name)));
 }
 
 function withFlags(account: Account, { limit, maxSize, stdout }: Flags): Account {

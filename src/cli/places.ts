@@ -6,15 +6,18 @@ import type { DestinationConfig } from '../config/account.js';
 import { errno } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { readable } from '../escape.js';
+import { programFault, type Environment } from '../program.js';
 import { failure, type Finding } from './findings.js';
 
-/** Looks at one destination. */
-export async function examinePlace(config: DestinationConfig): Promise<Finding> {
+type LmtpConfig = Extract<DestinationConfig, { readonly lmtp: string }>;
+
+/** Looks at one destination. @param env where a command is looked for */
+export async function examinePlace(config: DestinationConfig, env: Environment): Promise<Finding> {
   if (config === 'stdout') return fine('stdout');
   try {
-    return 'maildir' in config
-      ? await maildir(config.maildir)
-      : await mbox('mbox' in config ? config.mbox : '');
+    if ('maildir' in config) return await maildir(config.maildir);
+    if ('mbox' in config) return await mbox(config.mbox);
+    return 'command' in config ? await command(config.command, env) : await lmtp(config);
   } catch (error) {
     if (error instanceof PopfetchError) return failure('destination', error);
     throw error;
@@ -40,6 +43,25 @@ async function mbox(path: string): Promise<Finding> {
   // The lock file that other mail programs look for stands beside it.
   await demandWritable(dirname(path));
   return fine(`mbox:${path}`);
+}
+
+async function command([program = '']: readonly string[], env: Environment): Promise<Finding> {
+  const fault = await programFault(program, env);
+  if (fault === undefined) return fine(`command:${program}`, 'can be run');
+  throw new PopfetchError('CREATE', `the command ${readable(program)} ${fault}`, {
+    phase: 'destination',
+    remedy: 'put it on PATH, or write its path in full',
+  });
+}
+
+/** Nothing is said to the server: it would have to be told of a message. */
+async function lmtp({ lmtp: place, recipient }: LmtpConfig): Promise<Finding> {
+  const missing = place.startsWith('/') && (await look(place)) === undefined;
+  if (!missing) return fine(`lmtp:${place}`, `is to deliver for ${readable(recipient.join(', '))}`);
+  throw new PopfetchError('DELIVERY', `${readable(place)}: there is no such socket`, {
+    phase: 'destination',
+    remedy: 'start the LMTP server, or check the path',
+  });
 }
 
 async function toBeMade(kind: string, path: string): Promise<Finding> {

@@ -4,7 +4,12 @@ import { renderPath, type Finding } from './problems.js';
 
 /** What is wrong within one complete account. */
 export function contradictions(account: Account): Finding[] {
-  return [...clearTextLogin(account), ...meaninglessTls(account), ...repeatedDestinations(account)];
+  return [
+    ...clearTextLogin(account),
+    ...meaninglessTls(account),
+    ...repeatedDestinations(account),
+    ...uselessRejected(account),
+  ];
 }
 
 /**
@@ -65,6 +70,19 @@ function repeatedDestinations({ name, deliver }: Account): Finding[] {
     const path = ['accounts', name, 'deliver', index];
     return [{ path, what: 'in the list twice', expected: 'each destination once' }];
   });
+}
+
+function uselessRejected({ name, deliver, rejected }: Account): Finding[] {
+  if (rejected === undefined) return [];
+  const path = ['accounts', name, 'rejected'];
+  const places = deliver.filter((destination) => destination !== 'stdout');
+  if (places.some((place) => 'maildir' in place && place.maildir === rejected)) {
+    const expected = 'a Maildir of its own, so that refused messages can be found';
+    return [{ path, what: 'is a destination in "deliver" too', expected }];
+  }
+  if (places.some((place) => 'command' in place || 'lmtp' in place)) return [];
+  const expected = 'a command or lmtp in "deliver": nothing else refuses a message for good';
+  return [{ path, what: 'has no effect', expected }];
 }
 
 function identity(destination: DestinationConfig): string {

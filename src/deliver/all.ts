@@ -2,7 +2,10 @@
  * All destinations of an account as one: each gets every message, one after the other. What one has taken is recorded
  * at once, so that a failure or a crash later on never gives it the message a second time.
  */
+import { PopfetchError } from '../errors.js';
+import { drained } from './drained.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
+import type { Rejected } from './rejected.js';
 import type { Held, Spool } from './spool.js';
 
 /** Finishes deliveries to a place where nothing is delivered any more; gives the uids that are there. */
@@ -19,14 +22,19 @@ export class All implements Destination {
   readonly #parts: readonly Destination[];
   readonly #spool: Spool;
   readonly #elsewhere: FinishElsewhere;
+  readonly #rejected: Rejected | undefined;
 
-  /** @param elsewhere called in recover() for destinations that are not among `parts` */
-  constructor(parts: readonly Destination[], spool: Spool, elsewhere: FinishElsewhere) {
+  /**
+   * @param elsewhere called in recover() for destinations that are not among `parts`
+   * @param rejected takes what one of `parts` refuses for good, which is otherwise thrown
+   */
+  constructor(parts: readonly Destination[], spool: Spool, elsewhere: FinishElsewhere, rejected?: Rejected) {
     this.#parts = parts;
     this.name = parts.map(({ name }) => name).join(', ');
     this.window = Math.min(...parts.map(({ window }) => window));
     this.#spool = spool;
     this.#elsewhere = elsewhere;
+    this.#rejected = rejected;
   }
 
   async recover(unfinished: readonly Intent[], log: DeliveryLog): Promise<string[]> {
@@ -40,7 +48,7 @@ export class All implements Destination {
       has.set(part.name, new Set(await part.recover(byName.get(part.name) ?? [], log)));
       byName.delete(part.name);
     }
-    const elsewhere = new Set<string>();
+    const elsewhere = new Set(await this.#recoverRejected(byName, log));
     for (const [name, intents] of byName) {
       for (const uid of await this.#elsewhere(name, intents, log)) elsewhere.add(uid);
     }
@@ -55,14 +63,23 @@ export class All implements Destination {
     });
   }
 
+  /** @returns the uids that were refused by a destination of which the config knows nothing any more */
+  async #recoverRejected(byName: Map<string, Intent[]>, log: DeliveryLog): Promise<readonly string[]> {
+    if (this.#rejected === undefined) return [];
+    const { name } = this.#rejected;
+    const intents = byName.get(name) ?? [];
+    byName.delete(name);
+    return this.#rejected.recover(intents, new Set(this.#parts.map((part) => part.name)), log);
+  }
+
   async deliver(message: Message, log: DeliveryLog): Promise<Delivery> {
     const missing = this.#parts.filter(({ name }) => !log.isStored(message.uid, name));
     const [only] = missing;
     if (only === undefined) return drained(message);
-    if (missing.length === 1) return only.deliver(message, log);
+    if (missing.length === 1 && this.#rejected === undefined) return only.deliver(message, log);
     const held = await this.#spool.hold(message.key, message.body, undefined, false);
     try {
-      return await this.#deliverEach(missing, message, held, log);
+      return await this.#deliverEach(missing, message, held, this.#rejected?.remembering(log) ?? log);
     } finally {
       await held.drop();
     }
@@ -81,18 +98,23 @@ export class All implements Destination {
   ): Promise<Delivery> {
     const [first, ...rest] = parts;
     if (first === undefined) throw new Error('no destination');
-    const body = copies(held);
-    if (rest.length === 0) {
-      const last = await first.deliver({ ...message, body }, log);
-      return { ...last, stands: () => allStand([...earlier, last]) };
-    }
-    const delivery = await first.deliver({ ...message, body }, log);
+    const delivery = await this.#deliverOne(first, message, held, log);
+    if (rest.length === 0) return { ...delivery, stands: () => allStand([...earlier, delivery]) };
     try {
       await log.stored(message.uid, first.name);
     } finally {
       await delivery.release();
     }
     return this.#deliverEach(rest, message, held, log, [...earlier, delivery]);
+  }
+
+  async #deliverOne(part: Destination, message: Message, held: Held, log: DeliveryLog): Promise<Delivery> {
+    try {
+      return await part.deliver({ ...message, body: copies(held) }, log);
+    } catch (error) {
+      if (this.#rejected === undefined || !isRefusal(error)) throw error;
+      return this.#rejected.take({ ...message, body: copies(held) }, part.name, error, log);
+    }
   }
 
   async close(): Promise<void> {
@@ -105,14 +127,12 @@ async function allStand(deliveries: readonly Delivery[]): Promise<boolean> {
   return true;
 }
 
+/** Whether a destination will never take this message. */
+function isRefusal(error: unknown): error is PopfetchError {
+  return error instanceof PopfetchError && error.code === 'DATA' && error.phase === 'deliver';
+}
+
 /** Pieces that their reader may change. */
 async function* copies(held: Held): AsyncGenerator<Buffer, void, undefined> {
   for await (const piece of held.pieces()) yield held.memory === undefined ? piece : Buffer.from(piece);
-}
-
-/** Reads a message that every destination has, because the session cannot go on before it is read. */
-async function drained(message: Message): Promise<Delivery> {
-  let octets = 0;
-  for await (const piece of message.body) octets += piece.length;
-  return { octets, release: () => Promise.resolve() };
 }

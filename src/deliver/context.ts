@@ -33,6 +33,8 @@ export interface DestinationContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** When it aborts, a command or an LMTP server has a few seconds to finish the message in hand. */
   readonly signal: AbortSignal;
+  /** A Maildir for messages that a command or an LMTP server refuses for good. Absolute path. */
+  readonly rejected?: string;
   /** Needed where a destination is `stdout`. Accounts that share a writer take turns. */
   readonly stdout?: { readonly format: StdoutFormat; readonly out: Out };
 }

@@ -6,6 +6,7 @@ import { All, type FinishElsewhere } from './all.js';
 import type { DestinationContext } from './context.js';
 import type { Destination } from './destination.js';
 import { refusal } from './failure.js';
+import type { Rejected } from './rejected.js';
 import { Spool } from './spool.js';
 
 export type { DestinationContext } from './context.js';
@@ -21,7 +22,20 @@ export async function openDestination(
 ): Promise<Destination> {
   const spool = new Spool(context.disk, context.spool, context.tag);
   const parts = await Promise.all(configs.map((config) => openPart(config, context, spool)));
-  return new All(parts, spool, finishElsewhere(context, spool));
+  return new All(parts, spool, finishElsewhere(context, spool), await openRejected(configs, context));
+}
+
+/** Only a command and an LMTP server can refuse a message for good. */
+async function openRejected(
+  configs: readonly DestinationConfig[],
+  context: DestinationContext,
+): Promise<Rejected | undefined> {
+  const mayRefuse = configs.some(
+    (config) => config !== 'stdout' && ('command' in config || 'lmtp' in config),
+  );
+  if (context.rejected === undefined || !mayRefuse) return undefined;
+  const { Rejected } = await import('./rejected.js');
+  return new Rejected(context.rejected, context);
 }
 
 async function openPart(
@@ -41,6 +55,10 @@ async function openPart(
     const { Mbox } = await import('./mbox.js');
     return new Mbox(config.mbox, context, spool);
   }
+  if ('command' in config) {
+    const { Command } = await import('./command.js');
+    return new Command(config.command, context, spool);
+  }
   throw new Error('not yet');
 }
 
@@ -50,12 +68,12 @@ async function openPart(
  */
 function finishElsewhere(context: DestinationContext, spool: Spool): FinishElsewhere {
   return async (name, unfinished, log) => {
-    const config = configOf(name);
-    if (config === undefined) return [];
+    const [, kind, path = ''] = /^(maildir|mbox|rejected):(.*)$/s.exec(name) ?? [];
+    if (kind === undefined) return [];
     try {
-      const mark = 'maildir' in config ? join(config.maildir, 'tmp') : config.mbox;
+      const mark = kind === 'mbox' ? path : join(path, 'tmp');
       if ((await context.disk.lstat(mark)) === undefined) return [];
-      const part = await openPart(config, context, spool);
+      const part = await reopen(kind, path, context, spool);
       const delivered = await part.recover(unfinished, log);
       await part.close();
       return delivered;
@@ -68,8 +86,13 @@ function finishElsewhere(context: DestinationContext, spool: Spool): FinishElsew
   };
 }
 
-function configOf(name: string): { readonly maildir: string } | { readonly mbox: string } | undefined {
-  if (name.startsWith('maildir:')) return { maildir: name.slice('maildir:'.length) };
-  if (name.startsWith('mbox:')) return { mbox: name.slice('mbox:'.length) };
-  return undefined;
+async function reopen(
+  kind: string,
+  path: string,
+  context: DestinationContext,
+  spool: Spool,
+): Promise<Destination> {
+  if (kind === 'mbox') return openPart({ mbox: path }, context, spool);
+  const { Maildir } = await import('./maildir.js');
+  return new Maildir(path, context, kind === 'rejected' ? kind : 'maildir');
 }

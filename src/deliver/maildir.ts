@@ -21,8 +21,9 @@ export class Maildir implements Destination {
   /** The keys that were in the folders when a message was first found missing. */
   #moved: Promise<ReadonlySet<string>> | undefined;
 
-  constructor(path: string, context: DestinationContext) {
-    this.name = `maildir:${path}`;
+  /** @param kind begins its name; `rejected` is the Maildir for what others refuse */
+  constructor(path: string, context: DestinationContext, kind: 'maildir' | 'rejected' = 'maildir') {
+    this.name = `${kind}:${path}`;
     this.#path = path;
     this.#context = context;
     this.#folders = new MaildirFolders(path, context);
