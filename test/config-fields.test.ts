@@ -28,7 +28,8 @@ describe('an account', () => {
       maxSize: 268_435_456,
       order: 'oldest',
       eol: 'lf',
-      timeout: { connect: 30_000, reply: 60_000, idle: 60_000, session: 3_600_000 },
+      identity: 'uidl',
+      timeout: { connect: 30_000, reply: 60_000, idle: 60_000, session: 3_600_000, deliver: 300_000 },
       disabled: false,
     });
   });
@@ -48,13 +49,21 @@ describe('an account', () => {
       password: 'correct horse',
       auth: 'plain',
       insecure: true,
-      deliver: [{ maildir: '/m' }, { mbox: '/b' }, 'stdout'],
+      deliver: [
+        { maildir: '/m' },
+        { mbox: '/b' },
+        { command: ['maildrop', '-d', ''] },
+        { lmtp: 'mail.example.com:24', recipient: ['taro', 'hanako@example.com'] },
+        'stdout',
+      ],
+      rejected: '/r',
       delete: '30d',
       limit: 7,
       maxSize: '20MiB',
       order: 'smallest',
       eol: 'crlf',
-      timeout: { connect: '1s', reply: '2s', idle: '500ms', session: '1h' },
+      identity: 'hash',
+      timeout: { connect: '1s', reply: '2s', idle: '500ms', session: '1h', deliver: '3s' },
       disabled: true,
     };
     expect(await home.account(fields)).toEqual({
@@ -64,7 +73,7 @@ describe('an account', () => {
       password: { value: 'correct horse' },
       delete: 2_592_000_000,
       maxSize: 20_971_520,
-      timeout: { connect: 1000, reply: 2000, idle: 500, session: 3_600_000 },
+      timeout: { connect: 1000, reply: 2000, idle: 500, session: 3_600_000, deliver: 3000 },
     });
   });
 
@@ -89,6 +98,23 @@ describe('an account', () => {
 
   it('takes one destination without a list', async () => {
     expect((await home.account({ deliver: { mbox: '/b' } })).deliver).toEqual([{ mbox: '/b' }]);
+  });
+
+  it('takes the arguments of a command as they are: no shell, no paths', async () => {
+    const command = ['~/bin/filter', '$HOME', '*', '', 'a b'];
+    expect((await home.account({ deliver: { command } })).deliver).toEqual([{ command }]);
+  });
+
+  it.each([
+    ['127.0.0.1:24', '127.0.0.1:24'],
+    ['[::1]:24', '[::1]:24'],
+    ['mail.example.com:65535', 'mail.example.com:65535'],
+    ['/run/lmtp', '/run/lmtp'],
+    ['~/lmtp', undefined],
+    ['./lmtp', undefined],
+  ])('takes %s as the place of an LMTP server', async (lmtp, place = home.path('lmtp')) => {
+    const { deliver } = await home.account({ deliver: { lmtp, recipient: 'taro' } });
+    expect(deliver).toEqual([{ lmtp: place, recipient: ['taro'] }]);
   });
 
   it('takes the password from a file, a variable or a command', async () => {
@@ -129,7 +155,10 @@ describe('defaults', () => {
       { tls: { mode: 'implicit' }, timeout: { idle: '3s' } },
     );
     expect(account.tls).toEqual({ mode: 'implicit', ca: '/ca.pem', minVersion: 'TLSv1.2' });
-    expect(account.timeout).toEqual({ connect: 1000, reply: 60_000, idle: 3000, session: 3_600_000 });
+    expect(account.timeout).toEqual({
+      ...{ connect: 1000, reply: 60_000, idle: 3000 },
+      ...{ session: 3_600_000, deliver: 300_000 },
+    });
   });
 
   it('of tls give way wholly to a word', async () => {
@@ -200,13 +229,22 @@ describe('paths', () => {
     expect(await home.faults({ password: { file: path } }, { env })).toHaveLength(1);
   });
 
-  it('are expanded in tls.ca, mbox and password.file too', async () => {
+  it('are expanded in tls.ca, mbox, lmtp, rejected and password.file too', async () => {
     const account = await home.account(
-      { tls: { ca: '~/ca' }, deliver: [{ mbox: '$MAIL/t' }], password: { file: 'pw' } },
+      {
+        tls: { ca: '~/ca' },
+        deliver: [{ mbox: '$MAIL/t' }, { lmtp: '$MAIL/socket', recipient: 'taro' }],
+        rejected: 'rejected',
+        password: { file: 'pw' },
+      },
       { env },
     );
     expect(account.tls.ca).toBe(home.path('ca'));
-    expect(account.deliver).toEqual([{ mbox: '/var/mail/t' }]);
+    expect(account.deliver).toEqual([
+      { mbox: '/var/mail/t' },
+      { lmtp: '/var/mail/socket', recipient: ['taro'] },
+    ]);
+    expect(account.rejected).toBe(home.path('rejected'));
     expect(account.password).toEqual({ file: home.path('pw') });
   });
 });
@@ -215,7 +253,11 @@ describe('a field is refused with what is expected', () => {
   const HOST = 'a host name or an address, without the port';
   const TIMEOUT = 'a duration of at most 24d, such as 90s or 5m';
   const SIZE = 'a size such as 20MiB, 256KiB or 1000000';
-  const DESTINATION = 'one of {maildir: PATH}, {mbox: PATH}, stdout';
+  const DESTINATION =
+    'one of {maildir: PATH}, {mbox: PATH}, {command: [PROGRAM, ARGUMENT]}, {lmtp: ADDRESS, recipient: USER}, stdout';
+  const PROGRAM = 'a list of the program and its arguments, such as [maildrop, -d, taro]';
+  const LMTP = 'HOST:PORT, [ADDRESS]:PORT, or the path of a socket';
+  const RECIPIENT = 'an address such as taro@example.com, or a list of them';
   const PASSWORD = 'the password as text in quotes and on one line, or one of env, file, command';
   const COMMAND = 'a list of the program and its arguments, such as [pass, show, mail/work]';
   const DELETE = 'never, delivered, or a duration such as 30d';
@@ -276,17 +318,56 @@ describe('a field is refused with what is expected', () => {
     [{ deliver: 'stdot' }, '.deliver: "stdot" is not valid; did you mean "stdout"?'],
     [
       { deliver: [] },
-      '.deliver: an empty list is not valid (expected {maildir: PATH}, {mbox: PATH}, stdout, or a list of them)',
+      `.deliver: an empty list is not valid (expected ${DESTINATION.slice('one of '.length)}, or a list of them)`,
     ],
     [{ deliver: {} }, `.deliver: an empty mapping is not valid (expected ${DESTINATION})`],
     [
       { deliver: { maildir: '/a', mbox: '/b' } },
       `.deliver: a mapping is not valid (expected ${DESTINATION})`,
     ],
-    [{ deliver: { command: ['sh'] } }, '.deliver.command: unknown key (expected one of maildir, mbox)'],
+    [{ deliver: { comand: ['sh'] } }, '.deliver.comand: unknown key; did you mean "command"?'],
+    [{ deliver: { command: [] } }, `.deliver.command: an empty list is not valid (expected ${PROGRAM})`],
+    [{ deliver: { command: 'sh x' } }, `.deliver.command: "sh x" is not valid (expected ${PROGRAM})`],
+    [{ deliver: { command: [''] } }, `.deliver.command: a list is not valid (expected ${PROGRAM})`],
+    [{ deliver: { command: ['a\0'] } }, `.deliver.command[0]: "a\\u0000" is not valid (expected ${PROGRAM})`],
+    [
+      { deliver: { command: ['a'], maildir: '/a' } },
+      `.deliver: a mapping is not valid (expected ${DESTINATION})`,
+    ],
+    ...['localhost', 'localhost:0', 'localhost:65536', '::1:24', 'a b:24', 'lmtp.sock'].map(
+      (lmtp): [object, string] => [
+        { deliver: { lmtp, recipient: 'taro' } },
+        `.deliver.lmtp: "${lmtp}" is not valid (expected ${LMTP})`,
+      ],
+    ),
+    ...['', '<taro>', 'a b', 'a@b@c', 'a\\b', 'a\u202e'].map((recipient): [object, string] => [
+      { deliver: { lmtp: 'localhost:24', recipient } },
+      `.deliver.recipient: ${shown(recipient)} is not valid (expected ${RECIPIENT})`,
+    ]),
+    [
+      { deliver: { lmtp: 'localhost:24', recipient: [] } },
+      `.deliver.recipient: an empty list is not valid (expected ${RECIPIENT})`,
+    ],
+    [{ deliver: { lmtp: 'localhost:24' } }, `.deliver: a mapping is not valid (expected ${DESTINATION})`],
+    [{ deliver: { recipient: 'taro' } }, `.deliver: a mapping is not valid (expected ${DESTINATION})`],
+    [
+      { deliver: { maildir: '/a', recipient: 'taro' } },
+      `.deliver: a mapping is not valid (expected ${DESTINATION})`,
+    ],
+    [{ rejected: '' }, '.rejected: "" is not valid (expected a path on one line)'],
+    [
+      { rejected: '/r' },
+      '.rejected: has no effect (expected a command or lmtp in "deliver": nothing else refuses a message for good)',
+    ],
+    [
+      { rejected: '/m', deliver: [{ maildir: '/m' }, { command: ['maildrop'] }] },
+      '.rejected: is a destination in "deliver" too (expected a Maildir of its own, so that refused messages can be found)',
+    ],
+    [{ identity: 'uid' }, '.identity: "uid" is not valid; did you mean "uidl"?'],
+    [{ identity: 'header' }, '.identity: "header" is not valid (expected uidl or hash)'],
     [
       { deliver: ['stdout', { mailbox: '/a' }] },
-      '.deliver[1].mailbox: unknown key (expected one of maildir, mbox)',
+      '.deliver[1].mailbox: unknown key (expected one of maildir, mbox, command, lmtp, recipient)',
     ],
     [
       { deliver: [{ mbox: '/a' }, { mbox: '/a' }] },
@@ -305,15 +386,16 @@ describe('a field is refused with what is expected', () => {
     [{ eol: 'cr' }, '.eol: "cr" is not valid (expected lf or crlf)'],
     [
       { timeout: '30s' },
-      '.timeout: "30s" is not valid (expected a mapping of connect, reply, idle, session to durations)',
+      '.timeout: "30s" is not valid (expected a mapping of connect, reply, idle, session, deliver to durations)',
     ],
     [{ timeout: { reply: 30 } }, `.timeout.reply: 30 is not valid (expected ${TIMEOUT})`],
     [{ timeout: { reply: '0s' } }, `.timeout.reply: "0s" is not valid (expected ${TIMEOUT})`],
+    [{ timeout: { deliver: '0s' } }, `.timeout.deliver: "0s" is not valid (expected ${TIMEOUT})`],
     [{ timeout: { session: '25d' } }, `.timeout.session: "25d" is not valid (expected ${TIMEOUT})`],
     [{ disabled: 1 }, '.disabled: 1 is not valid (expected true or false)'],
     [
       { proxy: 'socks5://u:hunter2@h' },
-      '.proxy: unknown key (expected one of host, port, tls, user, password, auth, insecure, deliver, delete, limit, maxSize, order, eol, timeout, disabled)',
+      '.proxy: unknown key (expected one of host, port, tls, user, password, auth, insecure, deliver, rejected, delete, limit, maxSize, order, eol, identity, timeout, disabled)',
     ],
     [{ prot: 995 }, '.prot: unknown key; did you mean "port"?'],
     [{ 'max-size': 1 }, '.max-size: unknown key; did you mean "maxSize"?'],
@@ -321,7 +403,7 @@ describe('a field is refused with what is expected', () => {
     [{ ssl: true }, '.ssl: unknown key; did you mean "tls"?'],
     [
       { 'password:hunter2': null },
-      '."password...": unknown key (expected one of host, port, tls, user, password, auth, insecure, deliver, delete, limit, maxSize, order, eol, timeout, disabled)',
+      '."password...": unknown key (expected one of host, port, tls, user, password, auth, insecure, deliver, rejected, delete, limit, maxSize, order, eol, identity, timeout, disabled)',
     ],
   ])('%j', async (fields, expected) => {
     expect(await home.faults(fields)).toEqual([expected]);
@@ -337,6 +419,11 @@ describe('a field is refused with what is expected', () => {
     expect(line).toBe(`.order: "${'x'.repeat(57)}..." is not valid (expected oldest, newest or smallest)`);
   });
 });
+
+/** A value as a problem shows it. */
+function shown(value: string): string {
+  return JSON.stringify(value).replace('\u202e', '\ufffd');
+}
 
 describe('names of accounts', () => {
   const account = { host: 'h', user: 'u', password: { env: 'PW' }, deliver: 'stdout' };
@@ -451,13 +538,29 @@ describe('the JSON Schema', () => {
         'auth',
         'insecure',
         'deliver',
+        'rejected',
         'delete',
         'limit',
         'maxSize',
       ],
-      ...['order', 'eol', 'timeout', 'disabled'],
+      ...['order', 'eol', 'identity', 'timeout', 'disabled'],
     ]);
     expect(schema.properties?.['defaults']?.properties).toEqual(account.properties);
+  });
+
+  it('says which fields of a destination go together', () => {
+    const [destination] = parts(account.properties?.['deliver'] ?? {}).filter(
+      ({ properties = {} }) => 'lmtp' in properties,
+    );
+    expect(Object.keys(destination?.properties ?? {})).toEqual([
+      ...['maildir', 'mbox', 'command', 'lmtp', 'recipient'],
+    ]);
+    expect(destination).toMatchObject({
+      minProperties: 1,
+      maxProperties: 2,
+      dependentRequired: { lmtp: ['recipient'], recipient: ['lmtp'] },
+    });
+    expect(destination?.properties?.['command']).toMatchObject({ type: 'array', minItems: 1 });
   });
 
   it('states the defaults as they are written in a file', async () => {
@@ -472,6 +575,7 @@ describe('the JSON Schema', () => {
       maxSize: '256MiB',
       limit: 0,
       auth: 'auto',
+      identity: 'uidl',
     });
     expect(await home.account(stated)).toEqual(await home.account({}));
   });

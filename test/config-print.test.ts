@@ -20,9 +20,16 @@ accounts:
     port: 1110
     tls: {mode: starttls, pin: "sha256:${'AB'.repeat(32)}", servername: "null"}
     password: {command: [pass, show, "a: b"]}
-    deliver: [{mbox: inbox}, stdout]
+    deliver:
+      - {mbox: inbox}
+      - stdout
+      - {command: [maildrop, -d, "a: b"]}
+      - {lmtp: "[::1]:24", recipient: taro}
+      - {lmtp: ./lmtp, recipient: [taro, hanako]}
+    rejected: refused
     delete: 30d
-    timeout: {session: 90m}
+    identity: hash
+    timeout: {session: 90m, deliver: 90s}
 `;
 
 it('a config is printed as it was resolved, its passwords masked', async () => {
@@ -45,11 +52,13 @@ accounts:
     maxSize: 1000001B
     order: oldest
     eol: lf
+    identity: uidl
     timeout:
       connect: 30s
       reply: 60s
       idle: 60s
       session: 60m
+      deliver: 5m
     disabled: false
   no:
     host: localhost
@@ -71,16 +80,29 @@ accounts:
     deliver:
       - mbox: ${home.path('inbox')}
       - stdout
+      - command:
+          - maildrop
+          - -d
+          - 'a: b'
+      - lmtp: '[::1]:24'
+        recipient: taro
+      - lmtp: ${home.path('lmtp')}
+        recipient:
+          - taro
+          - hanako
+    rejected: ${home.path('refused')}
     delete: 30d
     limit: 0
     maxSize: 1000001B
     order: oldest
     eol: lf
+    identity: hash
     timeout:
       connect: 30s
       reply: 60s
       idle: 60s
       session: 90m
+      deliver: 90s
     disabled: false
 `);
 });
