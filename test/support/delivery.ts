@@ -123,7 +123,13 @@ export async function run(
   const wanted = messages
     .map((data, index) => message(index + 1, data))
     .filter(({ uid }) => !log.isDone(uid));
-  const outcomes = await Promise.allSettled(wanted.map((one) => fetchInto(destination, log, one)));
+  const outcomes: PromiseSettledResult<number>[] = [];
+  // As the policy does: never more at once than the destination allows, here all or one.
+  const at = destination.window === 1 ? 1 : wanted.length;
+  for (let from = 0; from < wanted.length; from += at) {
+    const some = wanted.slice(from, from + at).map((one) => fetchInto(destination, log, one));
+    outcomes.push(...(await Promise.allSettled(some)));
+  }
   await destination.close();
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
@@ -132,7 +138,7 @@ export async function run(
 /** A sweep of crashes. */
 export interface Sweep {
   readonly configs: (place: Place) => readonly DestinationConfig[];
-  readonly context?: Partial<DestinationContext>;
+  readonly context?: Partial<DestinationContext> | ((place: Place) => Partial<DestinationContext>);
   readonly messages: readonly Buffer[];
   /** Called after each crash: what other programs do before the next run. */
   readonly meanwhile?: (place: Place) => Promise<void>;
@@ -189,7 +195,8 @@ export async function sweepTwice(plan: Sweep, first: number, stride: number): Pr
 /** Each run is a minute after the one before: a copy made twice has two names. */
 function laterContext(plan: Sweep, place: Place, disk: WatchedDisk): DestinationContext {
   place.time += 60_000;
-  return place.context({ ...plan.context, disk });
+  const changes = typeof plan.context === 'function' ? plan.context(place) : plan.context;
+  return place.context({ ...changes, disk });
 }
 
 function plannedDisk(plan: Sweep, place: Place): WatchedDisk {
