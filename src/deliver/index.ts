@@ -21,8 +21,8 @@ export async function openDestination(
   context: DestinationContext,
 ): Promise<Destination> {
   const spool = new Spool(context.disk, context.spool, context.tag);
-  const parts = await Promise.all(configs.map((config) => openPart(config, context, spool)));
-  return new All(parts, spool, finishElsewhere(context, spool), await openRejected(configs, context));
+  const parts = await Promise.all(configs.map((config) => openParts(config, context, spool)));
+  return new All(parts.flat(), spool, finishElsewhere(context, spool), await openRejected(configs, context));
 }
 
 /** Only a command and an LMTP server can refuse a message for good. */
@@ -38,11 +38,21 @@ async function openRejected(
   return new Rejected(context.rejected, context);
 }
 
-async function openPart(
+/** What one entry of the config stands for. Each recipient is a destination: what one of them has, it never gets again. */
+async function openParts(
   config: DestinationConfig,
   context: DestinationContext,
   spool: Spool,
-): Promise<Destination> {
+): Promise<readonly Destination[]> {
+  if (config === 'stdout' || !('lmtp' in config)) return [await openPart(config, context, spool)];
+  const { Lmtp } = await import('./lmtp.js');
+  return [...new Set(config.recipient)].map((one) => new Lmtp(config.lmtp, one, context, spool));
+}
+
+/** A destination that is one by itself. */
+type Single = Exclude<DestinationConfig, { readonly lmtp: string }>;
+
+async function openPart(config: Single, context: DestinationContext, spool: Spool): Promise<Destination> {
   if (config === 'stdout') {
     const { Stdout } = await import('./stdout.js');
     return new Stdout(context, spool);
@@ -55,11 +65,8 @@ async function openPart(
     const { Mbox } = await import('./mbox.js');
     return new Mbox(config.mbox, context, spool);
   }
-  if ('command' in config) {
-    const { Command } = await import('./command.js');
-    return new Command(config.command, context, spool);
-  }
-  throw new Error('not yet');
+  const { Command } = await import('./command.js');
+  return new Command(config.command, context, spool);
 }
 
 /**

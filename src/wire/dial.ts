@@ -1,4 +1,4 @@
-/** From a name to a TCP connection. */
+/** From a name to a connection: TCP, or a socket of this machine. */
 import { connect, type Socket } from 'node:net';
 import { PopfetchError } from '../errors.js';
 
@@ -9,15 +9,31 @@ import { PopfetchError } from '../errors.js';
  * @throws CONNECT, TIMEOUT
  */
 export function dial(host: string, port: number, timeout: number, signal: AbortSignal): Promise<Socket> {
-  const socket = connect({ host, port });
+  const sentence = (cause: NodeJS.ErrnoException): string => connectSentence(cause, host, port);
+  return connected(connect({ host, port }), `${host} port ${port}`, sentence, timeout, signal);
+}
+
+/** Connects to the socket at a path (AF_UNIX); all else as {@link dial}. @throws CONNECT, TIMEOUT */
+export function dialLocal(path: string, timeout: number, signal: AbortSignal): Promise<Socket> {
+  const sentence = (cause: NodeJS.ErrnoException): string => localSentence(cause, path);
+  return connected(connect({ path }), path, sentence, timeout, signal);
+}
+
+function connected(
+  socket: Socket,
+  place: string,
+  failureSentence: (cause: NodeJS.ErrnoException) => string,
+  timeout: number,
+  signal: AbortSignal,
+): Promise<Socket> {
   return new Promise<Socket>((resolve, reject) => {
     const late = (): void => {
-      const sentence = `no connection to ${host} port ${port} within ${timeout / 1000} s`;
+      const sentence = `no connection to ${place} within ${timeout / 1000} s`;
       reject(new PopfetchError('TIMEOUT', sentence, { phase: 'connect' }));
     };
     const timer = setTimeout(late, timeout);
     const failed = (cause: NodeJS.ErrnoException): void => {
-      reject(new PopfetchError('CONNECT', connectSentence(cause, host, port), { phase: 'connect', cause }));
+      reject(new PopfetchError('CONNECT', failureSentence(cause), { phase: 'connect', cause }));
     };
     const aborted = (): void => {
       reject(signal.reason as PopfetchError);
@@ -49,5 +65,18 @@ function connectSentence(cause: NodeJS.ErrnoException, host: string, port: numbe
       return `${host} refuses connections on port ${port}`;
     default:
       return `cannot connect to ${host} port ${port} (${cause.code ?? cause.message})`;
+  }
+}
+
+function localSentence(cause: NodeJS.ErrnoException, path: string): string {
+  switch (cause.code ?? '') {
+    case 'ENOENT':
+      return `there is no socket ${path}`;
+    case 'ECONNREFUSED':
+      return `nobody listens on the socket ${path}`;
+    case 'EACCES':
+      return `the socket ${path} may not be used`;
+    default:
+      return `cannot connect to the socket ${path} (${cause.code ?? cause.message})`;
   }
 }

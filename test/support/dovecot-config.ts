@@ -10,6 +10,8 @@ export interface DovecotSetup {
   readonly certFile: string;
   readonly keyFile: string;
   readonly apop: boolean;
+  /** Where LMTP is to be offered, if at all. */
+  readonly lmtp: { readonly port: number; readonly socket: string } | undefined;
   /**
    * Whose the mail is. Numbers where Dovecot is started as root, as whom it refuses to read mail; names where it is
    * started by somebody else, as whom then everything has to run.
@@ -44,13 +46,14 @@ function commonLines(setup: DovecotSetup): string[] {
     'mail_fsync = never',
     'first_valid_uid = 1',
     ...listeners(setup),
+    ...lmtpListeners(setup),
     ...ownerLines(setup.owner),
   ];
 }
 
-function classicLines({ directory, certFile, keyFile }: DovecotSetup): string[] {
+function classicLines({ directory, certFile, keyFile, lmtp }: DovecotSetup): string[] {
   return [
-    'protocols = pop3',
+    `protocols = pop3${lmtp === undefined ? '' : ' lmtp'}`,
     `ssl_cert = <${certFile}`,
     `ssl_key = <${keyFile}`,
     'disable_plaintext_auth = no',
@@ -60,12 +63,12 @@ function classicLines({ directory, certFile, keyFile }: DovecotSetup): string[] 
   ];
 }
 
-function modernLines({ directory, certFile, keyFile }: DovecotSetup): string[] {
+function modernLines({ directory, certFile, keyFile, lmtp }: DovecotSetup): string[] {
   return [
     // These two come first, and name the oldest version whose settings are meant.
     'dovecot_config_version = 2.4.0',
     'dovecot_storage_version = 2.4.0',
-    'protocols {\n  pop3 = yes\n}',
+    `protocols {\n  pop3 = yes${lmtp === undefined ? '' : '\n  lmtp = yes'}\n}`,
     `ssl_server_cert_file = ${certFile}`,
     `ssl_server_key_file = ${keyFile}`,
     'auth_allow_cleartext = yes',
@@ -82,6 +85,17 @@ function listeners({ plainPort, tlsPort }: DovecotSetup): string[] {
     'service pop3-login {',
     `  inet_listener pop3 {\n    port = ${plainPort}\n  }`,
     `  inet_listener pop3s {\n    port = ${tlsPort}\n    ssl = yes\n  }`,
+    '}',
+  ];
+}
+
+function lmtpListeners({ lmtp }: DovecotSetup): string[] {
+  if (lmtp === undefined) return [];
+  return [
+    'postmaster_address = postmaster@example.com',
+    'service lmtp {',
+    `  inet_listener lmtp {\n    port = ${lmtp.port}\n  }`,
+    `  unix_listener ${lmtp.socket} {\n    mode = 0666\n  }`,
     '}',
   ];
 }

@@ -24,6 +24,8 @@ export interface Dovecot {
   readonly plainPort: number;
   /** POP3S. */
   readonly tlsPort: number;
+  /** Where it takes mail by LMTP, as a config of popfetch has it; undefined unless asked for. */
+  readonly lmtp: { readonly port: string; readonly socket: string } | undefined;
   /** PEM file with the authority to trust. */
   readonly ca: string;
   /** As `dovecot --version` has it. */
@@ -46,6 +48,8 @@ export interface DovecotOptions {
   readonly certificate?: Certificate;
   /** Offer APOP. */
   readonly apop?: boolean;
+  /** Take mail by LMTP, too. Needs {@link findDovecot} with `lmtp`. */
+  readonly lmtp?: boolean;
 }
 
 const PLACES = [
@@ -54,16 +58,17 @@ const PLACES = [
   '/opt/homebrew/sbin',
   ...(process.env['PATH'] ?? '').split(':'),
 ];
-const POP3_PLACES = ['/usr/lib/dovecot', '/usr/libexec/dovecot', '/usr/local/libexec/dovecot'];
+const SERVICE_PLACES = ['/usr/lib/dovecot', '/usr/libexec/dovecot', '/usr/local/libexec/dovecot'];
 /** nobody: owns the mail where Dovecot runs as root. */
 const NOBODY = { uid: 65_534, gid: 65_534 } as const;
 
-/** The dovecot program, or undefined where there is none or it has no POP3. */
-export function findDovecot(): string | undefined {
+/** The dovecot program, or undefined where there is none or it lacks POP3 or one of these services. */
+export function findDovecot(...services: readonly 'lmtp'[]): string | undefined {
   const program = PLACES.map((place) => join(place, 'dovecot')).find(isProgram);
   if (program === undefined) return undefined;
-  const beside = join(dirname(dirname(program)), 'libexec/dovecot');
-  return [...POP3_PLACES, beside].some((place) => isProgram(join(place, 'pop3'))) ? program : undefined;
+  const places = [...SERVICE_PLACES, join(dirname(dirname(program)), 'libexec/dovecot')];
+  const has = (service: string): boolean => places.some((place) => isProgram(join(place, service)));
+  return ['pop3', ...services].every(has) ? program : undefined;
 }
 
 /**
@@ -110,9 +115,12 @@ class Rig {
     const [plainPort, tlsPort] = [await freePort(), await freePort()];
     const { server, authority } = await certificates();
     const { certFile, keyFile } = options.certificate ?? server;
-    const setup = { directory: this.directory, owner: this.owner, plainPort, tlsPort, certFile, keyFile };
+    const places = { directory: this.directory, owner: this.owner, plainPort, tlsPort, certFile, keyFile };
+    const lmtp =
+      options.lmtp === true ? { port: await freePort(), socket: join(this.directory, 'lmtp') } : undefined;
+    const setup = { ...places, apop: options.apop ?? false, lmtp };
     const config = join(this.directory, 'dovecot.conf');
-    await writeFile(config, dovecotConfig(this.version, { ...setup, apop: options.apop ?? false }));
+    await writeFile(config, dovecotConfig(this.version, setup));
     await this.#writeUsers(options);
     this.#run(config);
     await this.#untilItGreets(plainPort);
@@ -120,6 +128,7 @@ class Rig {
       host: '127.0.0.1',
       plainPort,
       tlsPort,
+      lmtp: lmtp === undefined ? undefined : { port: `127.0.0.1:${lmtp.port}`, socket: lmtp.socket },
       ca: authority.certFile,
       version: this.version,
       mailbox: (user) => maildirMessages(this.#maildir(user)),

@@ -10,6 +10,9 @@ const run = promisify(execFile);
 /** Set to 1, it makes a run fail that could not test against Dovecot. */
 const REQUIRED = 'POPFETCH_REQUIRE_DOVECOT';
 
+/** Together they bring POP3 and LMTP. */
+const PACKAGES = 'dovecot-pop3d and dovecot-lmtpd';
+
 /** Runs as root. No service is started, now or at the next boot; an existing policy and an existing Dovecot are left alone. */
 const INSTALL = `
 set -e
@@ -23,7 +26,7 @@ had=no
 if [ -e /usr/sbin/dovecot ]; then had=yes; fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq -o DPkg::Lock::Timeout=120 update
-apt-get -qq -o DPkg::Lock::Timeout=120 -y --no-install-recommends install dovecot-pop3d
+apt-get -qq -o DPkg::Lock::Timeout=120 -y --no-install-recommends install dovecot-pop3d dovecot-lmtpd
 if [ "$had" = no ] && [ -d /run/systemd/system ]; then systemctl -q disable dovecot.service || true; fi
 `;
 
@@ -31,7 +34,8 @@ if [ "$had" = no ] && [ -d /run/systemd/system ]; then systemctl -q disable dove
 export default async function setup(): Promise<() => Promise<void>> {
   const problem = await provideDovecot();
   if (problem !== undefined) {
-    const sentence = `The tests against a real Dovecot are skipped: ${problem}.`;
+    const which = findDovecot() === undefined ? 'The tests against' : 'The LMTP tests against';
+    const sentence = `${which} a real Dovecot are skipped: ${problem}.`;
     if (process.env[REQUIRED] === '1') throw new Error(`${sentence} ${REQUIRED} forbids that.`);
     say(sentence);
   }
@@ -42,19 +46,19 @@ export default async function setup(): Promise<() => Promise<void>> {
 
 /** @returns why there is none. */
 async function provideDovecot(): Promise<string | undefined> {
-  if (findDovecot() !== undefined) return undefined;
+  if (findDovecot('lmtp') !== undefined) return undefined;
   if (!(await isDebian())) return 'it is not installed, and this is neither Debian nor Ubuntu';
   const root = await rootCommand();
-  if (root === undefined) return 'install dovecot-pop3d, or run the tests as root or with passwordless sudo';
-  say('Installing dovecot-pop3d with apt-get, for the tests against a real server.');
+  if (root === undefined) return `install ${PACKAGES}, or run the tests as root or with passwordless sudo`;
+  say(`Installing ${PACKAGES} with apt-get, for the tests against a real server.`);
   try {
     const [program, ...args] = [...root, 'sh', '-c', INSTALL];
     await run(program, args, { timeout: 600_000 });
   } catch (error) {
-    return `apt-get could not install dovecot-pop3d (${lastLine(error)})`;
+    return `apt-get could not install ${PACKAGES} (${lastLine(error)})`;
   }
-  return findDovecot() === undefined
-    ? 'dovecot-pop3d was installed, but it is not where it should be'
+  return findDovecot('lmtp') === undefined
+    ? `${PACKAGES} were installed, but they are not where they should be`
     : undefined;
 }
 
