@@ -13,6 +13,9 @@ import { OneLineEnd } from './lmtplines.js';
 /** Milliseconds that a server has to end its side after QUIT. Nobody waits for it. */
 const GOODBYE = 1000;
 
+/** Milliseconds by which the conversation's own clocks are behind ours. */
+const LATER = 5000;
+
 /** For whom a message is, and whom to tell when it cannot be delivered. Without <>; the sender may be empty. */
 export interface Envelope {
   readonly sender: string;
@@ -43,7 +46,7 @@ export class LmtpSession {
   #fail: (error: unknown) => void = () => undefined;
   #begun = false;
   #whole = false;
-  /** Why the message itself could not be read. */
+  /** Why the message was not sent, or not to its end. */
   #unread: Error | undefined;
 
   private constructor(address: string, socket: Socket, limit: number) {
@@ -53,9 +56,10 @@ export class LmtpSession {
       connection: socket,
       lmtp: true,
       ignoreTLS: true,
-      greetingTimeout: limit,
-      connectionTimeout: limit,
-      socketTimeout: limit,
+      // No more than a last resort: signals keep the time, and know the reason.
+      greetingTimeout: limit + LATER,
+      connectionTimeout: limit + LATER,
+      socketTimeout: limit + LATER,
       socketCloseTimeout: GOODBYE,
     });
     // Without a listener, an error between two messages would end the process.
@@ -73,7 +77,7 @@ export class LmtpSession {
   /**
    * Connects, and resolves when the server has answered LHLO.
    * @param address HOST:PORT, [ADDRESS]:PORT or the absolute path of a socket
-   * @param limit milliseconds of silence after which the connection is given up, in use or not
+   * @param limit milliseconds for each connection attempt; a kept connection is given up some time after that
    * @param signal aborts with a PopfetchError as its reason, which is thrown
    * @throws DELIVERY
    */
@@ -136,6 +140,7 @@ export class LmtpSession {
     if (this.#begun && !this.#whole) this.drop();
     if (!this.#conversation.destroyed) this.#conversation.quit();
     this.#conversation.close();
+    this.#socket.unref();
   }
 
   /** Breaks off, wherever the conversation stands: a message that was not whole stays so. Never throws. */
@@ -145,12 +150,11 @@ export class LmtpSession {
   }
 
   async *#body(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-    // A message sent to a server that does not wait for one would be read as commands.
-    const goAhead = String(this.#conversation.lastServerResponse);
-    if (!/^354(?!\d)/.test(goAhead))
-      throw (this.#unread = this.#broken('does not wait for a message', goAhead));
-    this.#begun = true;
     try {
+      // A message sent to a server that does not wait for one would be read as commands.
+      const answer = String(this.#conversation.lastServerResponse);
+      if (!/^354(?!\d)/.test(answer)) throw this.#broken('does not wait for a message', answer);
+      this.#begun = true;
       const filter = new OneLineEnd();
       for await (const piece of pieces) {
         const octets = filter.push(piece);
@@ -162,7 +166,7 @@ export class LmtpSession {
     } catch (error) {
       this.#unread = asError(error);
       // Not the error itself: whoever reads this stream writes on what it throws.
-      throw new Error('the message could not be read', { cause: error });
+      throw new Error('the message could not be sent', { cause: error });
     }
   }
 
