@@ -7,7 +7,7 @@ import type { DestinationContext } from './context.js';
 import type { Delivery, DeliveryLog, Destination, Message } from './destination.js';
 import { failure } from './failure.js';
 import { Intake } from './lines.js';
-import { envelopeSender } from './lmtplines.js';
+import { mailFrom } from './lmtplines.js';
 import { lmtpFailure, LmtpSession, Refusal, type Envelope } from './lmtpsession.js';
 import type { Held, Spool } from './spool.js';
 import { Turns } from './turns.js';
@@ -57,7 +57,7 @@ export class Lmtp implements Destination {
    */
   async deliver(message: Message, log: DeliveryLog): Promise<Delivery> {
     const intake = new Intake('crlf');
-    const held = await this.#spool.hold(message.key, message.body, intake, true);
+    const held = await this.#spool.hold(message.key, message.body, intake, 'file');
     try {
       const { uid, key, size, number } = message;
       const facts = intake.facts();
@@ -91,7 +91,7 @@ export class Lmtp implements Destination {
     const late = `the LMTP server ${this.#address} did not take a message within ${timeLimit / 1000} s`;
     const limit = limited(timeLimit, signal, late);
     try {
-      const sender = envelopeSender(await held.read(0, HEAD));
+      const sender = mailFrom(await held.read(0, HEAD));
       await this.#try({ sender, recipient: this.#recipient }, held, limit.signal);
     } catch (error) {
       throw error instanceof Refusal ? this.#refused(error, number) : failure(error, held.path ?? this.name);

@@ -1,6 +1,6 @@
 /** What LMTP asks of a message before it goes out: its envelope sender, and line ends that nobody can misread. Pure. */
 import type { Filter } from './lines.js';
-import { senderOf } from './mboxformat.js';
+import { envelopeSender } from './sender.js';
 
 const CR = 0x0d;
 const NOTHING = Buffer.alloc(0);
@@ -54,7 +54,7 @@ const PLAIN = /^[\w!#$%&'*+/=?^`{|}~.-]{1,64}@[a-z0-9.-]{1,255}$/i;
  * The sender for MAIL FROM: the one that the first Return-Path states (RFC 5321 section 4.4). Empty, as for a bounce,
  * where there is none or a server could stumble over it: a message is worth more than its return path.
  */
-export function envelopeSender(head: Buffer): string {
-  const sender = senderOf(head);
+export function mailFrom(head: Buffer): string {
+  const sender = envelopeSender(head);
   return PLAIN.test(sender) ? sender : '';
 }
