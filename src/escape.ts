@@ -28,3 +28,9 @@ function escapeOne(character: string): string {
 export function readable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cs}\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu, '\ufffd');
 }
+
+/** A word, such as the name of an account, as a person can paste it into a shell. */
+export function shellWord(word: string): string {
+  const text = readable(word);
+  return /^[\p{L}\p{N}_.@%+=:,/-]+$/u.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -208,7 +208,7 @@ describe('popfetch check', () => {
       expect(code).toBe(74);
       expect(stdout + stderr).toContain(
         'line 3 is damaged, and popfetch does not guess what it said; ' +
-          'restore the file from a backup, or move it away to fetch everything anew\n',
+          'run popfetch state rebuild, which keeps every line that is whole\n',
       );
     }
   });

@@ -346,7 +346,7 @@ describe('a memory that is damaged', () => {
       74,
       `popfetch: bad: state: ${world.shorten(journal)}: line 2 is damaged, ` +
         'and popfetch does not guess what it said; ' +
-        'restore the file from a backup, or move it away to fetch everything anew\n',
+        'run popfetch state rebuild, which keeps every line that is whole\n',
     ]);
     expect(await readFile(journal, 'latin1')).toBe(lines.join('\n'));
     expect(await world.maildir('bad')).toHaveLength(2);

@@ -138,7 +138,7 @@ describe('the text of a journal', () => {
         expect.objectContaining({
           code: 'STATE',
           message: `${path}: line ${line} is damaged, and popfetch does not guess what it said`,
-          remedy: 'restore the file from a backup, or move it away to fetch everything anew',
+          remedy: 'run popfetch state rebuild, which keeps every line that is whole',
         }),
       );
     }

@@ -503,7 +503,7 @@ describe('a journal that cannot be trusted', () => {
     expect(await refused()).toMatchObject({
       code: 'STATE',
       message: `${journal()}: this is not the memory of taro@例え.jp at pop.example.com`,
-      remedy: 'move it away; popfetch then fetches everything anew',
+      remedy: 'move it away, then run popfetch state rebuild',
     });
     expect(await readFile(journal())).toEqual(await readFile(theirs));
   });

@@ -1,7 +1,7 @@
 /** What happened, in words. Pure; everything that comes from a server is escaped here. */
 import { ConfigError, renderProblem } from '../config/problems.js';
 import type { PopfetchError } from '../errors.js';
-import { printable, readable } from '../escape.js';
+import { printable, readable, shellWord } from '../escape.js';
 import type { Event, Outcome } from '../events.js';
 import { plural, size, span } from './quantities.js';
 
@@ -96,10 +96,4 @@ function messageName(uid: string, number: number): string {
 /** A server's words in quotes, escaped. */
 export function quoted(words: string): string {
   return `"${printable(words, WORDS)}"`;
-}
-
-/** A word as a shell takes it. */
-function shellWord(word: string): string {
-  const text = readable(word);
-  return /^[\p{L}\p{N}_.@%+=:,/-]+$/u.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

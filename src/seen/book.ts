@@ -14,6 +14,9 @@ import {
 /** Format of the journal; a newer one is refused, never guessed at. */
 export const VERSION = '1';
 
+/** Says that a memory without messages is no lost one: they were forgotten, or there were none to recognise. */
+export const BEGUN: JournalRecord = { verb: 'BEGUN', fields: [] };
+
 /** The fields of a journal are octets as latin1; texts of ours (paths, names) go in as UTF-8. */
 export const toOctets = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');
 const fromOctets = (octets: string): string => Buffer.from(octets, 'latin1').toString('utf8');
@@ -98,6 +101,7 @@ export class Book implements Memory {
   readonly #troubles = new Map<string, Trouble>();
   /** What stands before the NUL in uids that have one. */
   readonly #shared = new Set<string>();
+  #begun = false;
   #lastRun: RunRecord | undefined;
 
   constructor(path: string) {
@@ -106,6 +110,10 @@ export class Book implements Memory {
 
   get lastRun(): RunRecord | undefined {
     return this.#lastRun;
+  }
+
+  get fresh(): boolean {
+    return !this.#begun;
   }
 
   has(uid: string): boolean {
@@ -153,6 +161,9 @@ export class Book implements Memory {
     switch (verb) {
       case 'POPFETCH':
         if (uid !== VERSION) throw this.#unknown(`format ${uid}`);
+        break;
+      case 'BEGUN':
+        this.#begun = true;
         break;
       case 'INTENT':
         this.#intend(parseIntent(fields));
@@ -203,6 +214,7 @@ export class Book implements Memory {
       ({ goneAt }) => goneAt === undefined || goneAt + RETENTION > now,
     );
     return [
+      ...(this.#begun && kept.length === 0 ? [BEGUN] : []),
       ...kept.map(seenRecord),
       ...[...this.#intents.values()].flat().map(intentRecord),
       ...[...this.#stored].flatMap(([uid, names]) =>
@@ -216,6 +228,7 @@ export class Book implements Memory {
   }
 
   #intend(intent: Intent): void {
+    this.#begun = true;
     const others = this.#intents
       .get(intent.uid)
       ?.filter(({ destination }) => destination !== intent.destination);
@@ -236,6 +249,7 @@ export class Book implements Memory {
   }
 
   #add(entry: Entry): void {
+    this.#begun = true;
     this.#entries.set(entry.uid, entry);
     const end = entry.uid.indexOf('\0');
     if (end >= 0) this.#shared.add(entry.uid.slice(0, end));

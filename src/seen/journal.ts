@@ -87,6 +87,14 @@ export function parseJournal(text: string, path: string): ParsedJournal {
   return { records, length: at, next };
 }
 
+/** Every whole line of a damaged journal (latin1), in order; what stood between them is not known. */
+export function wholeLines(text: string): JournalRecord[] {
+  return text
+    .split('\n')
+    .map(parseLine)
+    .filter((line) => line !== undefined);
+}
+
 /** Throws when a whole line of a later write stands after the bad line number `bad`. */
 function refuseDamage(rest: string, bad: number, path: string): void {
   const later = rest
@@ -99,7 +107,7 @@ function refuseDamage(rest: string, bad: number, path: string): void {
     `${path}: line ${bad} is damaged, and popfetch does not guess what it said`,
     {
       phase: 'state',
-      remedy: 'restore the file from a backup, or move it away to fetch everything anew',
+      remedy: 'run popfetch state rebuild, which keeps every line that is whole',
     },
   );
 }
@@ -150,7 +158,10 @@ export class Journal {
   }
 }
 
-/** Replaces a journal by one that holds just `records`: whole, or not at all. The previous one is kept as `PATH.old`. */
+/**
+ * Replaces a journal by one that holds just `records`: whole, or not at all. The previous one, unless it is empty, is
+ * kept as `PATH.old`. There is a journal at `path` at every moment from the first time on.
+ */
 export async function rewriteJournal(
   disk: Disk,
   path: string,
@@ -165,8 +176,10 @@ export async function rewriteJournal(
   } finally {
     await file.close();
   }
-  if ((await disk.lstat(`${path}.old`)) !== undefined) await disk.unlink(`${path}.old`);
-  if ((await disk.lstat(path)) !== undefined) await disk.link(path, `${path}.old`);
+  if (((await disk.lstat(path))?.size ?? 0) > 0) {
+    if ((await disk.lstat(`${path}.old`)) !== undefined) await disk.unlink(`${path}.old`);
+    await disk.link(path, `${path}.old`);
+  }
   await disk.rename(fresh, path);
   await disk.syncDirectory(dirname(path));
 }

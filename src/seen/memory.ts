@@ -48,6 +48,8 @@ export interface RunRecord {
 export interface Memory {
   /** The journal's file. */
   readonly path: string;
+  /** Whether no message was ever delivered or marked as seen, as far as it knows. */
+  readonly fresh: boolean;
   /** Whether the message is done, on disk. */
   has(uid: string): boolean;
   entry(uid: string): Entry | undefined;

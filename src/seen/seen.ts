@@ -9,25 +9,26 @@ import type { Disk, DiskFile } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { mailboxTag, type MailboxAddress } from '../identity.js';
 import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './journal.js';
-import type { Entry, Memory, RunRecord, Seen, Trouble, TroubleKind } from './memory.js';
+import type { Entry, RunRecord, Seen, Trouble, TroubleKind } from './memory.js';
 import { lockRun, type RunLock } from './runlock.js';
 
 /** Records that may be superseded before a journal is rewritten. */
 const SLACK = 1000;
 
 /** The journal file of a mailbox. */
-function journalPath(directory: string, address: MailboxAddress): string {
+export function journalPath(directory: string, address: MailboxAddress): string {
   return join(directory, `${mailboxTag(address)}.journal`);
 }
 
-/** Reads a memory without locking it; undefined when there is none yet. @throws STATE when it is damaged or unreadable */
+/** Reads a memory without locking it; undefined when there is none yet. @throws STATE when it is damaged, lost or unreadable */
 export async function readMemory(
   directory: string,
   address: MailboxAddress,
   disk: Disk,
-): Promise<Memory | undefined> {
+): Promise<Book | undefined> {
   const path = journalPath(directory, address);
   const text = await readText(disk, path);
+  if (text === undefined || text === '') await refuseLost(path, disk);
   if (text === undefined) return undefined;
   const book = new Book(path);
   for (const record of parseJournal(text, path).records) book.apply(record);
@@ -43,7 +44,7 @@ export interface OpenSeenOptions {
 
 /**
  * Opens the memory of a mailbox for the one run that may hold it; made when missing, in a directory of mode 0700.
- * @throws LOCKED when another run holds it, STATE when it is damaged or cannot be read or written
+ * @throws LOCKED when another run holds it, STATE when it is damaged or lost, or cannot be read or written
  */
 export async function openSeen(
   directory: string,
@@ -74,7 +75,10 @@ async function openLocked(
   now: () => number,
 ): Promise<Seen> {
   const head = headOf(address);
-  if (((await disk.lstat(path))?.size ?? 0) === 0) await rewriteJournal(disk, path, [head]);
+  if (((await disk.lstat(path))?.size ?? 0) === 0) {
+    await refuseLost(path, disk);
+    await rewriteJournal(disk, path, [head]);
+  }
   const file = await disk.open(path, 'append');
   try {
     const text = (await file.read(0, (await file.stat()).size)).toString('latin1');
@@ -98,19 +102,36 @@ async function openLocked(
   }
 }
 
-function foreignError(path: string, { user, host }: MailboxAddress): PopfetchError {
+export function foreignError(path: string, { user, host }: MailboxAddress): PopfetchError {
   return new PopfetchError('STATE', `${path}: this is not the memory of ${user} at ${host}`, {
     phase: 'state',
-    remedy: 'move it away; popfetch then fetches everything anew',
+    remedy: 'move it away, then run popfetch state rebuild',
   });
 }
 
+/** @throws STATE where there is no journal, although there was one: its generation before is there */
+async function refuseLost(path: string, disk: Disk): Promise<void> {
+  const old = `${path}.old`;
+  const found = await disk.lstat(old).catch((error: unknown) => {
+    throw stateError(error, path);
+  });
+  if ((found?.size ?? 0) === 0) return;
+  throw new PopfetchError(
+    'STATE',
+    `${path}: the memory of this mailbox is missing, although ${old} is there`,
+    {
+      phase: 'state',
+      remedy: 'run popfetch state rebuild, or popfetch state forget --all to start anew',
+    },
+  );
+}
+
 /** The first record: format and mailbox. */
-function headOf({ host, port, user }: MailboxAddress): JournalRecord {
+export function headOf({ host, port, user }: MailboxAddress): JournalRecord {
   return { verb: 'POPFETCH', fields: [VERSION, host.toLowerCase(), String(port), toOctets(user)] };
 }
 
-function sameHead(got: JournalRecord | undefined, expected: JournalRecord): boolean {
+export function sameHead(got: JournalRecord | undefined, expected: JournalRecord): boolean {
   return got?.verb === expected.verb && got.fields.join(' ') === expected.fields.join(' ');
 }
 
@@ -120,7 +141,7 @@ async function cutTornTail(file: DiskFile, size: number, length: number): Promis
   await file.sync();
 }
 
-async function readText(disk: Disk, path: string): Promise<string | undefined> {
+export async function readText(disk: Disk, path: string): Promise<string | undefined> {
   try {
     if ((await disk.lstat(path)) === undefined) return undefined;
     const file = await disk.open(path, 'read');
@@ -135,7 +156,7 @@ async function readText(disk: Disk, path: string): Promise<string | undefined> {
   }
 }
 
-function stateError(error: unknown, path: string): unknown {
+export function stateError(error: unknown, path: string): unknown {
   if (error instanceof PopfetchError) return error;
   const code = (error as NodeJS.ErrnoException).code;
   if (code === undefined) return error;

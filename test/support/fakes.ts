@@ -177,6 +177,8 @@ export class FakeDestination implements Destination {
 /** A memory that is kept in memory. */
 export class FakeSeen implements Seen {
   readonly path = 'memory';
+  /** Whether no message was ever delivered. */
+  fresh = false;
   readonly lastRun = undefined;
   /** Called before each record: may wait, or throw to refuse it. */
   before: (call: string) => Promise<void> = () => Promise.resolve();
