@@ -37,6 +37,12 @@ export class All implements Destination {
     this.#rejected = rejected;
   }
 
+  async traces(): Promise<number> {
+    let count = 0;
+    for (const part of this.#parts) count += (await part.traces?.()) ?? 0;
+    return count;
+  }
+
   async recover(unfinished: readonly Intent[], log: DeliveryLog): Promise<string[]> {
     const byName = new Map<string, Intent[]>();
     // Where a message is known to be, nobody looks for it again: its reader may have removed it.

@@ -72,6 +72,11 @@ export interface Destination {
   /** How many deliveries may be between {@link deliver} and release() at once. 1 where a crash may double what is in between. */
   readonly window: number;
   /**
+   * How many messages of this mailbox, of whichever run, are there, where that can be told without changing anything.
+   * @throws PopfetchError CREATE or DELIVERY when it cannot be looked at
+   */
+  traces?(): Promise<number>;
+  /**
    * Called once, under the account's lock, before the first delivery and before login. Makes what is missing, checks
    * that it can be written, finishes or undoes every unfinished delivery of an earlier run, and removes leftovers.
    * @returns the uids that are now wholly and durably delivered; the others leave no trace.

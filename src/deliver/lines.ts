@@ -113,7 +113,7 @@ export interface Facts {
 }
 
 /** Hashes a message whose line ends are LF. */
-class Digest {
+export class Digest {
   readonly #hash = createHash('sha256');
   #header: string | undefined;
   /** Whether the next octet opens a line: an LF there ends the header. */

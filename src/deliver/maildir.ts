@@ -10,6 +10,7 @@ import { failure, refusal } from './failure.js';
 import { Intake, type Facts } from './lines.js';
 import { MaildirFolders } from './maildirfolders.js';
 import { fill, NewFile } from './newfile.js';
+import { storedFiles } from './storedmail.js';
 
 /** A Maildir; made when missing, folders 0700, files 0600. */
 export class Maildir implements Destination {
@@ -27,6 +28,14 @@ export class Maildir implements Destination {
     this.#path = path;
     this.#context = context;
     this.#folders = new MaildirFolders(path, context);
+  }
+
+  async traces(): Promise<number> {
+    try {
+      return (await storedFiles(this.#context.disk, this.#path, this.#context.tag)).size;
+    } catch (error) {
+      throw refusal(error, this.#path);
+    }
   }
 
   async recover(unfinished: readonly Intent[], log: DeliveryLog): Promise<string[]> {

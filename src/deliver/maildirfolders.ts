@@ -10,6 +10,7 @@ import type { DestinationContext } from './context.js';
 import { failure } from './failure.js';
 import { LineFeeds } from './lines.js';
 import { directorySync } from './newfile.js';
+import { storedFiles } from './storedmail.js';
 
 /** What link() answers where a file system or a mount has no hard links. */
 const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EXDEV', 'EMLINK']);
@@ -175,16 +176,7 @@ export class MaildirFolders {
 
   /** The keys of all messages of this mailbox in new/ and cur/. */
   async keys(): Promise<Set<string>> {
-    const pattern = new RegExp(`A${this.#tag}K([a-z2-7]{26})`);
-    const keys = new Set<string>();
-    // In this order: a reader moves messages from new to cur, and one that moves meanwhile is seen at least once.
-    for (const folder of ['new', 'cur']) {
-      for (const name of await this.#disk.readdir(join(this.#path, folder))) {
-        const key = pattern.exec(name)?.[1];
-        if (key !== undefined) keys.add(key);
-      }
-    }
-    return keys;
+    return new Set((await storedFiles(this.#disk, this.#path, this.#tag)).keys());
   }
 
   /** Syncs new/ and cur/: what was found there is there to stay. */
