@@ -13,6 +13,7 @@ import { PopfetchError } from '../errors.js';
 import type { Listed, Mailbox } from '../pop3/mailbox.js';
 import type { Memory } from '../seen/memory.js';
 import type { Identified } from './identify.js';
+import { refuseLost } from './lost.js';
 import type { Parts, Tally } from './parts.js';
 import { plan, type Decision } from './plan.js';
 import { listed, type ListedMailbox } from './listed.js';
@@ -25,7 +26,7 @@ const BREAKS = 3;
 
 /** Runs one account to its end. Counts in `tally`. @throws PopfetchError for what ends the account's run early */
 export async function runAccount(account: Account, parts: Parts, tally: Tally): Promise<void> {
-  await recover(parts);
+  await recover(account, parts);
   const again = await session(account, parts, tally);
   for (let left = BREAKS; again.size > 0 && left > 0; left -= 1) {
     parts.signal.throwIfAborted();
@@ -61,7 +62,8 @@ export async function rehearse(
 }
 
 /** Finishes or undoes what an earlier run left half done, before anything new is begun. */
-async function recover({ destination, seen }: Parts): Promise<void> {
+async function recover(account: Account, { destination, seen }: Parts): Promise<void> {
+  await refuseLost(account, seen, destination);
   const unfinished = seen.unfinished();
   const delivered = new Set(await destination.recover(unfinished, seen));
   for (const uid of new Set(unfinished.map((intent) => intent.uid))) {
