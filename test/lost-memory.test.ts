@@ -55,7 +55,7 @@ async function run(disk: Disk, uids = UIDS): Promise<void> {
         destination,
         seen,
         connect: () => Promise.resolve(new FakeMailbox([], listingOf(uids))),
-        identify: (listing) => Promise.resolve({ ...listing, adopted: [] }),
+        identify: (listing) => Promise.resolve({ ...listing, adopted: [], question: undefined }),
         key: (uid) => messageKey(address, uid),
         emit: () => undefined,
         now: Date.now,

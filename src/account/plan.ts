@@ -66,13 +66,16 @@ function decideSeen(message: Listed, entry: Entry, terms: Terms, now: number): D
   return { message, action: 'remove' };
 }
 
+/** The destination of what was taken for seen and delivered nowhere: it never leaves the server. */
+export const NOWHERE = 'none';
+
 /**
  * When a message that is done becomes due for removal, in milliseconds since 1970; undefined for never. What a
  * destination refused for good is kept: a person should be able to have it delivered after all.
  */
-export function removalTime(entry: Entry, policy: Terms['delete']): number | undefined {
-  if (policy === 'never' || REJECTED.test(entry.destination)) return undefined;
-  return policy === 'delivered' ? entry.doneAt : entry.doneAt + policy;
+export function removalTime({ destination, doneAt }: Entry, policy: Terms['delete']): number | undefined {
+  if (policy === 'never' || destination === NOWHERE || REJECTED.test(destination)) return undefined;
+  return policy === 'delivered' ? doneAt : doneAt + policy;
 }
 
 /** The Maildir for refused messages among the destinations that have one. */
