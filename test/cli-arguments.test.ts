@@ -21,6 +21,7 @@ const DEFAULT: Flags = {
   format: undefined,
   headers: false,
   lines: undefined,
+  all: false,
 };
 
 /** A command line, its words parted by blanks. */
@@ -50,6 +51,11 @@ describe('a command line', () => {
     ['--verbose --verbose', { command: 'fetch', flags: { ...DEFAULT, verbose: 2 } }],
     ['show 012', { command: 'show', words: ['012'], flags: DEFAULT }],
     ['show uid:1e5 --lines 0', { command: 'show', words: ['uid:1e5'], flags: { ...DEFAULT, lines: 0 } }],
+    [
+      'state forget a b --all',
+      { command: 'state', words: ['forget', 'a', 'b'], flags: { ...DEFAULT, all: true } },
+    ],
+    ['state list --wait', { command: 'state', words: ['list'], flags: { ...DEFAULT, wait: Infinity } }],
     ['config print', { command: 'config', words: ['print'], flags: DEFAULT }],
     ['--no-progress --no-color', { flags: { ...DEFAULT, progress: false, color: false } }],
     ['--color', { flags: { ...DEFAULT, color: true } }],
@@ -94,6 +100,9 @@ describe('a wrong command line is one sentence with what to do', () => {
     ['--constructor 3', 'unknown option --constructor; see popfetch --help'],
     ['--__proto__ 3', 'unknown option --__proto__; see popfetch --help'],
     ['list --limit 3', '--limit is an option of fetch, not of list; see popfetch list --help'],
+    ['list --all', '--all is an option of state, not of list; see popfetch list --help'],
+    ['list --wait', '--wait is an option of fetch, not of list; see popfetch list --help'],
+    ['state forget --al', 'unknown option --al; did you mean --all?'],
     ['--headers', '--headers is an option of show, not of fetch; see popfetch fetch --help'],
     ['--limit', '--limit needs a value; see popfetch --help'],
     ['--config=', '--config needs a value; see popfetch --help'],
@@ -124,6 +133,8 @@ describe('the help', () => {
     'check --help',
     'status --help',
     'config --help',
+    'state --help',
+    'state',
   ];
 
   test.each(pages)('%s fits into 80 columns and begins with what it is and examples', async (text) => {

@@ -61,6 +61,7 @@ async function run(disk: Disk, uids = UIDS): Promise<void> {
         now: Date.now,
         signal,
         keep: false,
+        acceptReset: false,
       },
       tally,
     );

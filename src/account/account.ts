@@ -17,7 +17,7 @@ import { refuseLost } from './lost.js';
 import type { Parts, Tally } from './parts.js';
 import { plan, type Decision } from './plan.js';
 import { listed, type ListedMailbox } from './listed.js';
-import { Recognition, refuseRereading } from './recognise.js';
+import { Recognition, refuseRereading } from './content.js';
 import { finish, reconnect, termsOf } from './removal.js';
 import { Retrieval } from './retrieval.js';
 

@@ -103,7 +103,7 @@ function doubt(
 }
 
 /** By number: the hash of each header, as a delivery records it; undefined where TOP is refused. */
-async function headerHashes(
+export async function headerHashes(
   messages: readonly Listed[],
   mailbox: Pick<Mailbox, 'top'>,
 ): Promise<ReadonlyMap<number, string>> {

@@ -4,7 +4,7 @@ import type { Mailbox } from '../pop3/mailbox.js';
 import type { Memory } from '../seen/memory.js';
 import type { Identified } from './identify.js';
 import type { Parts } from './parts.js';
-import { isByContent, withFreshUids } from './recognise.js';
+import { isByContent, withFreshUids } from './content.js';
 
 export interface ListedMailbox {
   readonly listing: Identified;

@@ -1,80 +1,121 @@
 /**
- * Telling seen mail from new by its content, for servers without unique-ids and accounts with `identity: hash`. Every
- * message is read; one that the memory knows is recognised at the last moment before it would become visible.
+ * Messages that are known without the memory: by their files in a Maildir, or because a person says so. Gives what the
+ * memory should hold of them; records nothing.
  */
-import type { Account } from '../config/account.js';
-import type { DeliveryLog, Intent } from '../deliver/destination.js';
-import { PopfetchError } from '../errors.js';
-import type { Listing } from '../pop3/mailbox.js';
+import type { StoredMail } from '../deliver/storedmail.js';
+import type { Listed, Mailbox } from '../pop3/mailbox.js';
 import type { Entry, Memory } from '../seen/memory.js';
+import { headerHashes } from './identify.js';
+import { NOWHERE } from './plan.js';
 
-/** Whether messages have to be told apart by their content. */
-export function isByContent({ uidl, messages }: Listing, { identity }: Pick<Account, 'identity'>): boolean {
-  return messages.length > 0 && (identity === 'hash' || !uidl);
+/** Where a message lies that was delivered. */
+export interface Stored extends StoredMail {
+  /** {@link Entry.destination}: the Maildirs in which it is. */
+  readonly destination: string;
 }
 
-/** Whether reading everything again is worth it: where messages do not stay, or where somebody asked for it. */
-export function mayReread(account: Pick<Account, 'identity' | 'delete'>, keep: boolean): boolean {
-  return account.identity === 'hash' || (account.delete === 'delivered' && !keep);
+/** What recognising takes. */
+export interface Sources {
+  readonly mailbox: Pick<Mailbox, 'top'>;
+  /** The name of a message for ever, from its uid. */
+  readonly key: (uid: string) => string;
+  /** Looks for a message in the Maildirs of the account by its key. */
+  readonly find: (key: string) => Promise<Stored | undefined>;
+  /** Milliseconds since 1970. */
+  readonly now: number;
 }
 
-/** @param keep whether this run removes nothing. @throws PROTOCOL where {@link mayReread} says no */
-export function refuseRereading(account: Pick<Account, 'identity' | 'delete'>, keep: boolean): void {
-  if (mayReread(account, keep)) return;
-  throw new PopfetchError('PROTOCOL', 'the server has no UIDL, so that seen mail cannot be told from new', {
-    phase: 'list',
-    remedy: 'set delete: delivered; or identity: hash, and every run reads all messages again',
-  });
+interface Found {
+  readonly listed: Listed;
+  /** By which the next run will name it. */
+  readonly uid: string;
+  readonly stored: Stored;
 }
 
 /**
- * The listing with uids that nothing had before and nothing will have: a NUL, the time, and a count. What a message is
- * known by shows only when it has been read.
- * @param now milliseconds since 1970
+ * Finds those of these messages, each with a uid of its own, that lie in a Maildir, and that the memory does not know.
+ * Where a file has not as many octets as LIST says, the header decides. Where even that cannot be asked for, the message
+ * counts as delivered, and is never removed from the server.
  */
-export function withFreshUids<T extends Listing>(listing: T, memory: Memory | undefined, now: number): T {
-  let count = 0;
-  const fresh = (): string => {
-    for (;;) {
-      count += 1;
-      const uid = `\0${now}.${count}`;
-      if (memory?.has(uid) !== true) return uid;
-    }
+export async function recognise(
+  messages: readonly Listed[],
+  memory: Memory,
+  sources: Sources,
+): Promise<Entry[]> {
+  const begun = new Set(memory.unfinished().map(({ uid }) => uid));
+  const found: Found[] = [];
+  for (const listed of messages) {
+    // What was on its way is finished by the next run, which knows more of it.
+    if (memory.has(listed.uid) || begun.has(listed.uid)) continue;
+    const one = await lookUp(listed, sources);
+    if (one !== undefined) found.push(one);
+  }
+  const doubtful = found.filter(({ listed, stored }) => listed.size !== stored.octets);
+  const headers = await headersOf(
+    doubtful.map(({ listed }) => listed),
+    sources.mailbox,
+  );
+  return found.flatMap((one) => {
+    const header = headers.get(one.listed.number);
+    const same = header === one.stored.headerSha256;
+    if (header !== undefined && !same) return [];
+    return entryFrom(one, sources, same || !doubtful.includes(one));
+  });
+}
+
+/** A uid that several messages share had only one of them at first, whose file has the key of the bare uid. */
+async function lookUp(listed: Listed, { key, find }: Sources): Promise<Found | undefined> {
+  const stored = await find(key(listed.uid));
+  if (stored !== undefined) return { listed, uid: listed.uid, stored };
+  const [uid = '', mark] = listed.uid.split('\0');
+  if (mark?.endsWith('.1') !== true) return undefined;
+  const first = await find(key(uid));
+  if (first === undefined || !mark.startsWith(first.headerSha256.slice(0, 32))) return undefined;
+  return { listed, uid, stored: first };
+}
+
+function entryFrom({ listed, uid, stored }: Found, { key, now }: Sources, certain: boolean): Entry {
+  const { octets, sha256, headerSha256, destination, time } = stored;
+  return {
+    uid,
+    key: key(uid),
+    size: listed.size,
+    octets,
+    sha256,
+    headerSha256,
+    destination: certain ? destination : NOWHERE,
+    doneAt: Math.min(time, now),
+    removedAt: undefined,
+    goneAt: undefined,
   };
-  return { ...listing, messages: listing.messages.map((message) => ({ ...message, uid: fresh() })) };
 }
 
-/** Thrown out of a delivery in place of its intent: the destination undoes what it began. */
-export class Recognised extends Error {
-  override readonly name = 'Recognised';
-
-  constructor(readonly entry: Entry) {
-    super('the message is known');
-  }
+/**
+ * What the memory holds of messages that count as seen although nothing was delivered: enough to know each again, by
+ * size and header. They are never removed from the server.
+ */
+export async function asSeen(
+  messages: readonly Listed[],
+  { mailbox, key, now }: Omit<Sources, 'find'>,
+): Promise<Entry[]> {
+  const headers = await headersOf(messages, mailbox);
+  return messages.map(({ number, uid, size }) => ({
+    uid,
+    key: key(uid),
+    size,
+    octets: size,
+    sha256: '',
+    headerSha256: headers.get(number) ?? '',
+    destination: NOWHERE,
+    doneAt: now,
+    removedAt: undefined,
+    goneAt: undefined,
+  }));
 }
 
-/** Recognises messages of one listing by the hash of all of them; each known message is taken once. */
-export class Recognition {
-  readonly #known = new Map<string, Entry[]>();
-
-  constructor(memory: Memory) {
-    for (const entry of memory.entries()) {
-      // What a complete listing no longer showed has been deleted: the same content now is another message.
-      if (entry.goneAt !== undefined) continue;
-      this.#known.set(entry.sha256, [...(this.#known.get(entry.sha256) ?? []), entry]);
-    }
-  }
-
-  /** A log that lets the intent of a known message throw {@link Recognised}. */
-  guard(log: DeliveryLog): DeliveryLog {
-    return {
-      intend: async (intent: Intent): Promise<void> => {
-        const entry = this.#known.get(intent.sha256)?.shift();
-        if (entry !== undefined) throw new Recognised(entry);
-        await log.intend(intent);
-      },
-      stored: (uid, destination) => log.stored(uid, destination),
-      isStored: (uid, destination) => log.isStored(uid, destination),
-    };
-  }
+async function headersOf(
+  messages: readonly Listed[],
+  mailbox: Pick<Mailbox, 'top'>,
+): Promise<ReadonlyMap<number, string>> {
+  return messages.length === 0 ? new Map() : headerHashes(messages, mailbox);
 }

@@ -7,7 +7,7 @@ import type { TroubleKind } from '../seen/memory.js';
 import type { Parts, Tally } from './parts.js';
 import { PATIENCE } from './plan.js';
 import { Reading } from './reading.js';
-import { Recognised, type Recognition } from './recognise.js';
+import { Recognised, type Recognition } from './content.js';
 
 /** Messages that a destination may refuse one after the other before the rest is left for the next run. */
 const REFUSALS = 5;

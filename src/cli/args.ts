@@ -42,7 +42,7 @@ export async function help(command: Command | undefined): Promise<string> {
   if (command === undefined) {
     for (const [name, what] of Object.entries(COMMANDS)) parser.command(name, what);
   }
-  withOptions(parser, (of) => of === undefined || of === (command ?? 'fetch'));
+  withOptions(parser, (of) => of === undefined || of === (command ?? 'fetch'), command);
   const layout = (await parser.getHelp()).replace(KINDS, '');
   return `${title.replace(' :', ':')}\n\nExamples:\n${lines.join('\n')}\n\n${layout}\n`;
 }
@@ -72,19 +72,26 @@ function bare(): Argv {
     });
 }
 
-function withOptions(parser: Argv, wanted: (command: Command | undefined) => boolean): Argv {
+function withOptions(
+  parser: Argv,
+  wanted: (command: Command | undefined) => boolean,
+  helped?: Command,
+): Argv {
   return Object.entries(OPTIONS)
-    .filter(([, { command }]) => wanted(command))
-    .reduce((known, [name, option]) => declare(known, name, option), parser);
+    .filter(([, { command, also }]) => wanted(command) || (also !== undefined && wanted(also)))
+    .reduce((known, [name, option]) => declare(known, name, option, helped), parser);
 }
 
-function declare(parser: Argv, name: string, { kind, alias, describe, command }: Option): Argv {
+function declare(parser: Argv, name: string, option: Option, helped: Command | undefined): Argv {
+  const { kind, alias, describe, command, also } = option;
+  const of = also !== undefined && also === helped ? also : command;
+
   return parser.option(name, {
     ...(alias === undefined ? {} : { alias }),
     ...(kind === 'count' ? { count: true } : { type: kind === 'flag' ? 'boolean' : 'string' }),
     ...(kind === 'list' ? { array: true } : {}),
     describe,
-    group: command === undefined ? 'Everywhere:' : `Options of ${command}:`,
+    group: of === undefined ? 'Everywhere:' : `Options of ${of}:`,
   });
 }
 

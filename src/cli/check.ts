@@ -1,6 +1,6 @@
 /** `popfetch check`: whether everything is set up right, step by step, with what to do where it is not. Changes nothing. */
 import { lookup } from 'node:dns/promises';
-import { refuseRereading } from '../account/recognise.js';
+import { refuseRereading } from '../account/content.js';
 import type { Account } from '../config/account.js';
 import { table } from '../report/columns.js';
 import { errno, nodeDisk } from '../disk.js';

@@ -15,6 +15,7 @@ export interface Context {
   readonly home: string;
   readonly cwd: string;
   readonly uid: number;
+  readonly stdin: () => NodeJS.ReadableStream;
   readonly stdout: Terminal;
   /** fsync of stdout, where that is a file. */
   readonly syncStdout: (() => Promise<void>) | undefined;

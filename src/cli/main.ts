@@ -60,6 +60,8 @@ async function carryOut(request: Request, context: Context): Promise<number> {
       return (await import('./check.js')).check(request, context);
     case 'status':
       return (await import('./status.js')).status(request, context);
+    case 'state':
+      return (await import('./state.js')).state(request, context);
     case 'config':
       return (await import('./config.js')).config(request, context);
     default:
@@ -85,6 +87,8 @@ function contextOf(signal: AbortSignal): Context {
     // It may have been removed under us.
     cwd: orElse('/', () => process.cwd()),
     uid: process.getuid?.() ?? -1,
+    // Opened only by who reads it.
+    stdin: () => process.stdin,
     stdout: process.stdout,
     syncStdout: syncOf(process.stdout.fd),
     stderr: process.stderr,

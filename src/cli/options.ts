@@ -7,6 +7,7 @@ export const COMMANDS = {
   list: 'what is on the server, and what the next fetch would do',
   check: 'whether everything is set up right, and what to do where not',
   status: 'the last run and waiting deletions, without the network',
+  state: 'the memory: list, forget, mark-seen, rebuild, export or import',
   config: 'the config: path, print, validate or schema',
 } as const;
 
@@ -18,8 +19,10 @@ type OptionKind = 'flag' | 'count' | 'value' | 'list';
 export interface Option {
   readonly kind: OptionKind;
   readonly alias?: string;
-  /** The only command that takes it; undefined for all. */
+  /** The command that takes it; undefined for all. */
   readonly command?: Command;
+  /** Another command that takes it. */
+  readonly also?: Command;
   readonly describe: string;
 }
 
@@ -42,7 +45,8 @@ export const OPTIONS: Readonly<Record<string, Option>> = {
   wait: {
     kind: 'value',
     command: 'fetch',
-    describe: 'wait for another run of the same account to end, at most =SECONDS',
+    also: 'state',
+    describe: 'wait for another run of the account to end, at most =SECONDS',
   },
   stdout: { kind: 'flag', command: 'fetch', describe: 'deliver this run to stdout instead' },
   format: {
@@ -52,6 +56,7 @@ export const OPTIONS: Readonly<Record<string, Option>> = {
   },
   headers: { kind: 'flag', command: 'show', describe: 'only the header' },
   lines: { kind: 'value', command: 'show', describe: 'the header and the first N lines of the body' },
+  all: { kind: 'flag', command: 'state', describe: 'forget or mark-seen: every message' },
   account: {
     kind: 'list',
     alias: 'a',
@@ -109,6 +114,17 @@ export const USAGE: Readonly<
     examples: [
       ['popfetch status', 'every account'],
       ['popfetch status --json', 'for a program'],
+    ],
+  },
+  state: {
+    words: ' WORD [UID… | FILE]',
+    examples: [
+      ['popfetch state list', 'what is remembered of each message'],
+      ['popfetch state forget -a work UID', 'fetch it again; --all: everything'],
+      ['popfetch state mark-seen -a work --all', 'fetch nothing of what is there now'],
+      ['popfetch state rebuild -a work', 'mend it, from the Maildir and server'],
+      ['popfetch state export > state.ndjson', 'one line for each message'],
+      ['popfetch state import -a work FILE', 'add what an export has; or from stdin'],
     ],
   },
   config: {

@@ -31,12 +31,13 @@ export interface Flags {
   readonly format: (typeof FORMATS)[number] | undefined;
   readonly headers: boolean;
   readonly lines: number | undefined;
+  readonly all: boolean;
 }
 
 /** A command to carry out. */
 export interface Request {
   readonly command: Command;
-  /** What stands behind the command's name: as many words as the command takes. */
+  /** What stands behind the command's name: as many words as the command takes; of `state` at least one. */
   readonly words: readonly string[];
   readonly flags: Flags;
 }
@@ -57,6 +58,8 @@ export async function parse(argv: readonly string[]): Promise<Asked> {
   }
   if (command === undefined) throw unknown(`unknown command "${printable(word ?? '')}"`, word, COMMAND_NAMES);
   checkOptions(given.options, command);
+  // A word that explains itself better than an error could.
+  if (command === 'state' && words.length === 0) return { command: 'help', text: await help(command) };
   checkWords(words, command);
   return { command, words, flags: flagsOf(given.options) };
 }
@@ -68,8 +71,11 @@ const WORDS: Readonly<Record<Command, string | undefined>> = {
   list: undefined,
   check: undefined,
   status: undefined,
+  state: 'list, forget, mark-seen, rebuild, export or import',
   config: 'path, print, validate or schema',
 };
+/** How many words a command takes that takes any. */
+const MOST: Partial<Record<Command, number>> = { state: Infinity };
 
 function commandOf(word: string | undefined): Command | undefined {
   return word !== undefined && Object.hasOwn(COMMANDS, word) ? (word as Command) : undefined;
@@ -80,7 +86,7 @@ function checkOptions(options: ReadonlyMap<string, unknown>, command: Command): 
     const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
     const shown = `${name.length === 1 ? '-' : '--'}${printable(name, 60)}`;
     if (option === undefined) throw unknown(`unknown option ${shown}`, name, optionNames(command), '--');
-    if (option.command !== undefined && option.command !== command) {
+    if (option.command !== undefined && ![option.command, option.also].includes(command)) {
       throw usage(
         `${shown} is an option of ${option.command}, not of ${command}`,
         `see popfetch ${command} --help`,
@@ -90,12 +96,15 @@ function checkOptions(options: ReadonlyMap<string, unknown>, command: Command): 
 }
 
 function optionNames(command: Command): string[] {
-  return Object.keys(OPTIONS).filter((name) => [undefined, command].includes(OPTIONS[name]?.command));
+  return Object.keys(OPTIONS).filter((name) => {
+    const { command: of, also } = OPTIONS[name] ?? {};
+    return of === undefined || [of, also].includes(command);
+  });
 }
 
 function checkWords(words: readonly string[], command: Command): void {
   const wanted = WORDS[command];
-  const [extra] = words.slice(wanted === undefined ? 0 : 1);
+  const [extra] = words.slice(wanted === undefined ? 0 : (MOST[command] ?? 1));
   if (extra !== undefined) {
     const remedy =
       wanted === undefined ? `choose accounts with -a; see popfetch ${command} --help` : undefined;
@@ -129,6 +138,7 @@ function flagsOf(options: ReadonlyMap<string, unknown>): Flags {
     format: formatOf(value('format')),
     headers: flag('headers'),
     lines: wholeNumber('lines', value('lines'), 0),
+    all: flag('all'),
   };
 }
 

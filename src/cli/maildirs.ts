@@ -1,0 +1,87 @@
+/** The Maildirs of an account, looked into for what was delivered there. */
+import { join } from 'node:path';
+import type { Stored } from '../account/recognise.js';
+import type { Account } from '../config/account.js';
+import type { Destination } from '../deliver/destination.js';
+import { failure } from '../deliver/failure.js';
+import { readStored, storedFiles, type StoredMail } from '../deliver/storedmail.js';
+import { errno, nodeDisk } from '../disk.js';
+import { mailboxTag } from '../identity.js';
+
+/** The paths of the Maildirs to which an account delivers. */
+export function maildirsOf({ deliver }: Account): string[] {
+  return deliver.flatMap((config) =>
+    typeof config === 'object' && 'maildir' in config ? [config.maildir] : [],
+  );
+}
+
+/** What {@link Destination.traces} says of all of them, without making anything. */
+export function placesOf(account: Account): Required<Pick<Destination, 'name' | 'traces'>> {
+  const paths = maildirsOf(account);
+  return {
+    name: paths.map((path) => `maildir:${path}`).join(', '),
+    traces: async () => {
+      let count = 0;
+      for (const path of paths) count += (await filesIn(path, mailboxTag(account))).size;
+      return count;
+    },
+  };
+}
+
+/** Finds a message of the account in its Maildirs by its key. @throws DELIVERY where one cannot be read */
+export async function finder(account: Account): Promise<(key: string) => Promise<Stored | undefined>> {
+  const tag = mailboxTag(account);
+  const places = await Promise.all(
+    maildirsOf(account).map(async (path) => ({ path, files: await filesIn(path, tag) })),
+  );
+  return async (key) => {
+    const found: { readonly path: string; readonly mail: StoredMail }[] = [];
+    for (const place of places) {
+      const mail = await read(place, key, tag);
+      if (mail !== undefined) found.push({ path: place.path, mail });
+    }
+    const [first] = found;
+    if (first === undefined) return undefined;
+    return { ...first.mail, destination: found.map(({ path }) => `maildir:${path}`).join(' ') };
+  };
+}
+
+interface Place {
+  readonly path: string;
+  files: ReadonlyMap<string, string>;
+}
+
+/** A reader may have moved the file since it was listed. */
+async function read(place: Place, key: string, tag: string): Promise<StoredMail | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    const file = place.files.get(key);
+    if (file === undefined) return undefined;
+    try {
+      return await readStored(nodeDisk, file);
+    } catch (error) {
+      if (errno(error) !== 'ENOENT' || attempt === 3) throw failure(error, file);
+      place.files = await filesIn(place.path, tag);
+    }
+  }
+}
+
+async function filesIn(path: string, tag: string): Promise<Map<string, string>> {
+  try {
+    return await storedFiles(nodeDisk, path, tag);
+  } catch (error) {
+    throw failure(error, path);
+  }
+}
+
+/** Resolves when the names of the messages in them are on stable storage. @throws DELIVERY */
+export async function syncMaildirs(account: Account): Promise<void> {
+  for (const path of maildirsOf(account)) {
+    for (const folder of ['new', 'cur'].map((name) => join(path, name))) {
+      try {
+        if ((await nodeDisk.lstat(folder)) !== undefined) await nodeDisk.syncDirectory(folder);
+      } catch (error) {
+        throw failure(error, folder);
+      }
+    }
+  }
+}

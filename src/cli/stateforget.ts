@@ -1,0 +1,31 @@
+/** `popfetch state forget`: some messages, or all, become new again. */
+import { plural } from '../report/quantities.js';
+import type { JournalRecord } from '../seen/journal.js';
+import type { Context } from './context.js';
+import type { Request } from './request.js';
+import { meant, onlyAccount, report, withHeld } from './held.js';
+
+/** Records of a message that is done. What is on its way stays: the next run has to finish it. */
+const ABOUT_DONE = new Set(['SEEN', 'REPORTED', 'OUTGREW']);
+
+/**
+ * Forgets whole or not at all. With --all a memory that is lost or damaged is begun anew, too.
+ * @throws USAGE for a UID of which nothing is remembered, LOCKED, STATE
+ */
+export async function forget({ flags, words }: Request, context: Context): Promise<number> {
+  const account = await onlyAccount(flags, context, 'forget');
+  return withHeld(account, flags, context, flags.all ? 'any' : 'sound', async ({ book, replace }) => {
+    const entries = [...book.entries()];
+    const chosen = flags.all
+      ? entries
+      : meant(words, entries, 'nothing is remembered of', 'popfetch state list shows what is remembered');
+    const uids = new Set(chosen.map(({ uid }) => uid));
+    const concerns = ({ verb, fields: [uid = ''] }: JournalRecord): boolean =>
+      ABOUT_DONE.has(verb) && (flags.all || uids.has(uid));
+    await replace(book.records(context.now()).filter((record) => !concerns(record)));
+    const count = plural(uids.size, 'message');
+    const what = `${count} forgotten; the next fetch brings again what is still on the server`;
+    await report(account, flags, context, what, { forgotten: uids.size });
+    return 0;
+  });
+}
