@@ -62,7 +62,7 @@ export async function holdMemory(
       const replace = async (records: readonly JournalRecord[]): Promise<string | undefined> => {
         try {
           const aside = await setAside(path, found, disk, options.now());
-          await rewriteJournal(disk, path, [headOf(address), BEGUN, ...records]);
+          await rewriteJournal(disk, path, [headOf(address), BEGUN, ...records], found.condition === 'sound');
           return aside;
         } catch (error) {
           throw stateError(error, path);

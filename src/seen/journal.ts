@@ -161,11 +161,13 @@ export class Journal {
 /**
  * Replaces a journal by one that holds just `records`: whole, or not at all. The previous one, unless it is empty, is
  * kept as `PATH.old`. There is a journal at `path` at every moment from the first time on.
+ * @param keep false leaves `PATH.old` as it is: where the previous one is damaged, that may be all that is left
  */
 export async function rewriteJournal(
   disk: Disk,
   path: string,
   records: readonly JournalRecord[],
+  keep = true,
 ): Promise<void> {
   const fresh = `${path}.new`;
   if ((await disk.lstat(fresh)) !== undefined) await disk.unlink(fresh);
@@ -176,7 +178,7 @@ export async function rewriteJournal(
   } finally {
     await file.close();
   }
-  if (((await disk.lstat(path))?.size ?? 0) > 0) {
+  if (keep && ((await disk.lstat(path))?.size ?? 0) > 0) {
     if ((await disk.lstat(`${path}.old`)) !== undefined) await disk.unlink(`${path}.old`);
     await disk.link(path, `${path}.old`);
   }
