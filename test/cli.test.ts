@@ -41,7 +41,7 @@ describe('popfetch --version and --help', () => {
     const [code, stdout, stderr] = await popfetch('--help');
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^popfetch: mail from POP3 servers: nothing lost, nothing doubled\n\nExamples:\n/);
-    for (const command of ['fetch', 'show', 'list', 'check', 'status', 'config']) {
+    for (const command of ['fetch', 'show', 'list', 'check', 'status', 'state', 'config']) {
       expect(stdout).toMatch(new RegExp(`^  popfetch ${command} +\\S`, 'm'));
     }
   });
