@@ -21,7 +21,7 @@ afterEach(() => home.remove());
 
 async function load(name: string): Promise<Record<string, Account>> {
   const file = await home.write(name, example(name));
-  const env = { HOME: home.home, CLUB_PASSWORD: 'pw' };
+  const env = { HOME: home.home, CLUB_PASSWORD: 'pw', FAMILY_PASSWORD: 'pw' };
   const { accounts } = await loadConfig({ ...home.options, env, file });
   return Object.fromEntries(accounts.map((account) => [account.name, account]));
 }
@@ -29,13 +29,13 @@ async function load(name: string): Promise<Record<string, Account>> {
 it('every kind of example is there, and each is tested here', () => {
   expect(names.sort()).toEqual([
     'crontab',
+    'filter.yaml',
     'minimal.yaml',
     'popfetch.service',
     'popfetch.timer',
     'providers.yaml',
     'several-accounts.yaml',
     'several-destinations.yaml',
-    'spam-filter.sh',
   ]);
 });
 
@@ -74,6 +74,28 @@ describe('an example config', () => {
         deliver: [{ maildir: home.path('Mail/work') }, { mbox: home.path('backup/work.mbox') }],
       },
       support: { deliver: [{ maildir: home.path('Mail/work') }, { mbox: home.path('backup/support.mbox') }] },
+      sales: {
+        deliver: [
+          { maildir: home.path('Mail/sales') },
+          { lmtp: '127.0.0.1:24', recipient: ['sales'] },
+          { command: ['notify-send', 'New mail for sales'] },
+        ],
+      },
+    });
+  });
+
+  it('filter.yaml hands mail to programs and to an LMTP server', async () => {
+    expect(await load('filter.yaml')).toMatchObject({
+      work: {
+        deliver: [{ command: ['maildrop'] }],
+        rejected: home.path('Mail/refused'),
+        timeout: { deliver: 120_000 },
+      },
+      home: { deliver: [{ command: ['sh', '-ec', expect.stringMatching(/^filtered=\$\(mktemp\); trap /)] }] },
+      family: {
+        deliver: [{ lmtp: '/run/dovecot/lmtp', recipient: ['taro', 'hanako'] }],
+        rejected: home.path('Mail/refused'),
+      },
     });
   });
 
@@ -114,7 +136,7 @@ describe('every popfetch command in an example is one that popfetch takes', () =
 
   it('and there are some', () => {
     expect(new Set(commands.map(([name]) => name))).toEqual(
-      new Set(['crontab', 'minimal.yaml', 'popfetch.service', 'several-accounts.yaml', 'spam-filter.sh']),
+      new Set(['crontab', 'minimal.yaml', 'popfetch.service', 'several-accounts.yaml']),
     );
   });
 
@@ -143,53 +165,39 @@ describe('the crontab', () => {
   });
 });
 
-describe('spam-filter.sh', () => {
-  /** A popfetch that gives out the files in `queue`, one a call, and notes how it was called. */
-  const STAND_IN = `#!/bin/sh
-echo "$*" >>"$QUEUE/../calls"
-for file in "$QUEUE"/*; do
-  [ -e "$file" ] || exit "\${STATUS:-0}"
-  cat "$file"; rm "$file"; exit 0
-done
-`;
-  async function filtered(filter: string, status = '0'): Promise<{ code: number; stderr: string }> {
-    await home.write('bin/popfetch', STAND_IN, 0o700);
-    await home.write('queue/1', 'first\n');
-    await home.write('queue/2', 'second\n');
+describe('the spam filter of filter.yaml', () => {
+  /** Runs the command as popfetch would, with these stand-ins. Gives its exit status. */
+  async function filtered(spamc: string, maildrop: string): Promise<number> {
+    await home.write('bin/spamc', `#!/bin/sh\n${spamc}\n`, 0o700);
+    await home.write('bin/maildrop', `#!/bin/sh\n${maildrop}\n`, 0o700);
     await home.write('tmp/.keep', '');
-    const env = {
-      PATH: `${home.path('bin')}:${process.env['PATH'] ?? ''}`,
-      QUEUE: home.path('queue'),
-      OUT: home.path('out'),
-      TMPDIR: home.path('tmp'),
-      STATUS: status,
-    };
-    const args = [`${EXAMPLES}spam-filter.sh`, 'work', 'sh', '-c', filter];
+    const [to] = (await load('filter.yaml'))['home']!.deliver;
+    const [program = '', ...args] = typeof to === 'object' && 'command' in to ? to.command : [];
+    const PATH = `${home.path('bin')}:${process.env['PATH'] ?? ''}`;
+    const env = { PATH, OUT: home.path('out'), TMPDIR: home.path('tmp') };
     return new Promise((resolve) => {
-      execFile('sh', args, { env }, (error, _, stderr) => {
-        resolve({ code: error === null ? 0 : Number(error.code), stderr });
+      const child = execFile(program, args, { env }, (error) => {
+        resolve(error === null ? 0 : Number(error.code));
       });
+      child.stdin?.on('error', () => undefined);
+      child.stdin?.end('message\n');
     });
   }
 
-  it('gives each message to the command, and leaves nothing behind', async () => {
-    expect(await filtered('sed s/^/filtered:/ >>"$OUT"')).toEqual({ code: 0, stderr: '' });
-    expect(await readFile(home.path('out'), 'utf8')).toBe('filtered:first\nfiltered:second\n');
+  it('stores what the filter makes of a message, and leaves nothing behind', async () => {
+    expect(await filtered('sed s/^/filtered:/', 'cat >"$OUT"')).toBe(0);
+    expect(await readFile(home.path('out'), 'utf8')).toBe('filtered:message\n');
     expect(await readdir(home.path('tmp'))).toEqual(['.keep']);
-    expect((await readFile(home.path('calls'), 'utf8')).trim().split('\n')).toEqual(
-      Array(3).fill('fetch --quiet --account work --stdout --format raw --limit 1'),
-    );
   });
 
-  it('stops when the command fails and keeps the message', async () => {
-    const { code, stderr } = await filtered('exit 1');
-    expect(code).toBe(75);
-    const file = /the message is in (\S+)/.exec(stderr)![1]!;
-    expect(await readFile(file, 'utf8')).toBe('first\n');
-    expect(await readdir(home.path('queue'))).toEqual(['2']);
+  it('stores nothing when the filter fails, and fails as it does', async () => {
+    expect(await filtered('cat; exit 69', 'cat >"$OUT"')).toBe(69);
+    expect(await readdir(home.home)).not.toContain('out');
+    expect(await readdir(home.path('tmp'))).toEqual(['.keep']);
   });
 
-  it('ends as popfetch does when popfetch fails', async () => {
-    expect(await filtered('cat >/dev/null', '69')).toEqual({ code: 69, stderr: '' });
+  it('fails as what stores the message does', async () => {
+    expect(await filtered('cat', 'cat >/dev/null; exit 75')).toBe(75);
+    expect(await readdir(home.path('tmp'))).toEqual(['.keep']);
   });
 });

@@ -63,8 +63,9 @@ function fieldNames(): string[] {
 
 /** Every default of a field that can be written in a config, as it is written there. */
 function defaults(): Record<string, string> {
-  const { auth, insecure, delete: deletion, limit, maxSize, order, eol, disabled, tls, timeout } = DEFAULTS;
-  const plain = { auth, insecure, delete: deletion, limit, order, eol, disabled, tls: tls.mode };
+  const { auth, insecure, delete: deletion, limit, maxSize, order, eol, identity } = DEFAULTS;
+  const { disabled, tls, timeout } = DEFAULTS;
+  const plain = { auth, insecure, delete: deletion, limit, order, eol, identity, disabled, tls: tls.mode };
   return Object.fromEntries([
     ...Object.entries(plain).map(([name, value]) => [name, String(value)] as const),
     ['maxSize', formatSize(maxSize)],

@@ -81,7 +81,8 @@ describe('a message that a command refuses for good', () => {
       asking(place.path('two'), 67),
       asking(place.path('taker'), 0),
     ];
-    const destination = await open(configs);
+    // A copy made later would have a name of its own.
+    const destination = await open(configs, { now: () => (place.time += 1000) });
     await recover(destination, log);
     await fetchInto(destination, log, message(1, MAIL));
     expect(await contents(rejected)).toHaveLength(1);

@@ -110,19 +110,20 @@ function endOf(
 /** Ends a program and all it started: asked first, killed after `grace` milliseconds. */
 async function endGroup(child: ChildProcess, grace: number): Promise<void> {
   signalGroup(child, 'SIGTERM');
-  if (await gone(child, grace)) return;
+  if (await comesAbout(() => !signalGroup(child, 0), grace)) return;
   signalGroup(child, 'SIGKILL');
-  // What the system cannot end (it waits for a disk) must not hold up the run for ever.
-  await gone(child, grace);
+  // What the system cannot end (it waits for a disk) must not hold up the run for ever. Nor must the dead of the group
+  // that nobody has buried yet, so that this looks at the program alone.
+  await comesAbout(() => child.exitCode !== null || child.signalCode !== null, grace);
 }
 
-/** @returns whether nobody of the group is left within so many milliseconds. */
-async function gone(child: ChildProcess, within: number): Promise<boolean> {
+/** @returns whether it is so within this many milliseconds */
+async function comesAbout(isSo: () => boolean, within: number): Promise<boolean> {
   for (const end = performance.now() + within; performance.now() < end;) {
-    if (!signalGroup(child, 0)) return true;
+    if (isSo()) return true;
     await new Promise((resolve) => setTimeout(resolve, LOOK));
   }
-  return !signalGroup(child, 0);
+  return isSo();
 }
 
 async function atMost(milliseconds: number, work: Promise<void>): Promise<void> {
