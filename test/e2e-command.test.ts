@@ -176,6 +176,25 @@ describe('a run that is ended while a command has a message', () => {
     expect(await read()).toBe(lf(`${plain(1).toString()}${plain(2).toString()}`));
   });
 
+  test('by SIGTERM ends it where it goes on, and hands the message over again', async () => {
+    const stubborn = `trap '' TERM; touch "$1.started"; [ -e "$1.go" ] || sleep 60; cat >>"$1"`;
+    const server = await world.serve({ taro: [plain(1)] });
+    await world.configure({ work: reach(server, { deliver: script(stubborn) }) });
+    const running = world.start([]);
+    await until(() => existsSync(world.sandbox.path('out.started')), 'it is started');
+    running.kill('SIGTERM');
+    expect(world.seen(await running.done)).toEqual({
+      ...{ code: 143, stdout: '' },
+      stderr: 'popfetch: interrupted by SIGTERM; nothing is lost; the next run goes on\n',
+    });
+    // In order, and not because its time was over: it has tidied up.
+    expect(await world.leftovers()).toEqual([]);
+    await writeFile(world.sandbox.path('out.go'), '');
+    await until(() => !server.mailbox('taro').locked, 'the server has noticed');
+    expect(await world.popfetch()).toEqual(SILENCE);
+    expect(await read()).toBe(lf(plain(1).toString()));
+  });
+
   test('by SIGKILL leaves it the whole message, and the next run leaves nothing behind', async () => {
     const mail = padded(plain(1), 1_000_000);
     const server = await world.serve({ taro: [mail] });

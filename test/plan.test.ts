@@ -152,3 +152,14 @@ it.each([
 ] as const)('with delete: %s a message delivered at 70 is due at %s', (policy, due) => {
   expect(removalTime(entryOf('a', { doneAt: 70 }), policy)).toBe(due);
 });
+
+it.each([
+  'rejected:/refused',
+  'command:maildrop#12345678 rejected:/refused',
+  'rejected:/refused lmtp:/s/taro',
+])('what was refused for good is never due, as it went to %s', (destination) => {
+  const entry = entryOf('a', { doneAt: 70, destination });
+  for (const policy of ['delivered', 30] as const) expect(removalTime(entry, policy)).toBeUndefined();
+  const other = { ...entry, destination: 'maildir:/not-rejected:/x' };
+  expect(removalTime(other, 'delivered')).toBe(70);
+});
