@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly measure?: boolean;
   /** Options for node itself. */
   readonly nodeOptions?: readonly string[];
+  /** A program that is to run node, and its arguments. */
+  readonly under?: readonly string[];
 }
 
 /** What a run came to. */
@@ -106,7 +108,9 @@ export class Sandbox {
   start(args: readonly string[], options: RunOptions = {}): Running {
     const memoryFile = options.measure === true ? this.path(`memory-${(this.#measured += 1)}`) : undefined;
     const preload = memoryFile === undefined ? [] : ['--import', MEASURE];
-    const child = spawn(process.execPath, [...preload, ...(options.nodeOptions ?? []), PROGRAM, ...args], {
+    const node = [process.execPath, ...preload, ...(options.nodeOptions ?? []), PROGRAM, ...args];
+    const [program = process.execPath, ...words] = [...(options.under ?? []), ...node];
+    const child = spawn(program, words, {
       cwd: options.cwd ?? this.work,
       env: this.#environment(options, memoryFile),
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,17 +1,21 @@
-/** What a whole test run needs once: certificates that all files share, and a real Dovecot to test against. */
+/**
+ * What a whole test run needs once: certificates that all files share, a real Dovecot to test against, and strace to
+ * kill runs with.
+ */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { makeCertificates, removeCertificates, SHARED_DIRECTORY } from './certificates.js';
 import { findDovecot } from './dovecot.js';
+import { findStrace, straceProblem } from './strace.js';
 
 const run = promisify(execFile);
 
-/** Set to 1, it makes a run fail that could not test against Dovecot. */
+/** Set to 1, it makes a run fail that could not test against Dovecot, or not kill at system calls. */
 const REQUIRED = 'POPFETCH_REQUIRE_DOVECOT';
 
-/** Together they bring POP3 and LMTP. */
-const PACKAGES = 'dovecot-pop3d and dovecot-lmtpd';
+/** A real server for POP3 and LMTP to test against, and a way to kill a run at a system call. */
+const PACKAGES = 'dovecot-pop3d dovecot-lmtpd strace';
 
 /** Runs as root. No service is started, now or at the next boot; an existing policy and an existing Dovecot are left alone. */
 const INSTALL = `
@@ -26,40 +30,49 @@ had=no
 if [ -e /usr/sbin/dovecot ]; then had=yes; fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq -o DPkg::Lock::Timeout=120 update
-apt-get -qq -o DPkg::Lock::Timeout=120 -y --no-install-recommends install dovecot-pop3d dovecot-lmtpd
+apt-get -qq -o DPkg::Lock::Timeout=120 -y --no-install-recommends install ${PACKAGES}
 if [ "$had" = no ] && [ -d /run/systemd/system ]; then systemctl -q disable dovecot.service || true; fi
 `;
 
-/** Called by vitest before the first test file. Throws where a Dovecot is required and cannot be had. */
+/** Called by vitest before the first test file. Throws where what it cannot provide is required. */
 export default async function setup(): Promise<() => Promise<void>> {
-  const problem = await provideDovecot();
-  if (problem !== undefined) {
+  const problem = await provide();
+  if (findDovecot('lmtp') === undefined) {
     const which = findDovecot() === undefined ? 'The tests against' : 'The LMTP tests against';
-    const sentence = `${which} a real Dovecot are skipped: ${problem}.`;
-    if (process.env[REQUIRED] === '1') throw new Error(`${sentence} ${REQUIRED} forbids that.`);
-    say(sentence);
+    skip(`${which} a real Dovecot are skipped: ${problem ?? LOST}.`);
   }
+  const untraced = straceProblem();
+  if (untraced !== undefined)
+    skip(
+      `Killing runs at system calls with strace is skipped: ${(findStrace() ? undefined : problem) ?? untraced}.`,
+    );
   const set = await makeCertificates();
   process.env[SHARED_DIRECTORY] = set.directory;
   return () => removeCertificates(set);
 }
 
-/** @returns why there is none. */
-async function provideDovecot(): Promise<string | undefined> {
-  if (findDovecot('lmtp') !== undefined) return undefined;
+const LOST = 'it was installed, but it is not where it should be';
+
+/** @throws Error where nothing may be skipped */
+function skip(sentence: string): void {
+  if (process.env[REQUIRED] === '1') throw new Error(`${sentence} ${REQUIRED} forbids that.`);
+  say(sentence);
+}
+
+/** Installs what is missing. @returns why it could not. */
+async function provide(): Promise<string | undefined> {
+  if (findDovecot('lmtp') !== undefined && findStrace()) return undefined;
   if (!(await isDebian())) return 'it is not installed, and this is neither Debian nor Ubuntu';
   const root = await rootCommand();
   if (root === undefined) return `install ${PACKAGES}, or run the tests as root or with passwordless sudo`;
-  say(`Installing ${PACKAGES} with apt-get, for the tests against a real server.`);
+  say(`Installing ${PACKAGES} with apt-get, for the tests against a real server and for killing runs.`);
   try {
     const [program, ...args] = [...root, 'sh', '-c', INSTALL];
     await run(program, args, { timeout: 600_000 });
   } catch (error) {
     return `apt-get could not install ${PACKAGES} (${lastLine(error)})`;
   }
-  return findDovecot('lmtp') === undefined
-    ? `${PACKAGES} were installed, but they are not where they should be`
-    : undefined;
+  return undefined;
 }
 
 async function isDebian(): Promise<boolean> {

@@ -1,0 +1,85 @@
+/** Goes through many points of the kill sweep, a few at a time, and adds up what they came to. */
+import { straceProblem } from '../support/strace.js';
+import { goThrough, WRONGS } from './point.js';
+import type { Outcome } from './point.js';
+import { DELETIONS, DESTINATIONS } from './points.js';
+import type { Course, Point } from './points.js';
+import { Scene } from './scene.js';
+
+/** The courses of all accounts; without strace there are no calls in them, and no file system without hard links. */
+export async function courses(): Promise<Course[]> {
+  const strace = straceProblem() === undefined;
+  const found: Course[] = [];
+  for (const destination of DESTINATIONS.filter((each) => strace || each !== 'linkless')) {
+    for (const deletion of DELETIONS) {
+      const scene = await Scene.create({ destination, deletion });
+      try {
+        found.push(await scene.course(strace));
+      } finally {
+        await scene.close();
+      }
+    }
+  }
+  return found;
+}
+
+/** Goes through all of them, `lanes` at a time; each outcome is told as it comes. */
+export async function sweep(
+  points: readonly Point[],
+  lanes: number,
+  tell: (outcome: Outcome) => void = () => undefined,
+): Promise<Tally> {
+  const queue = [...points];
+  const tally = new Tally();
+  const lane = async (): Promise<void> => {
+    for (let point = queue.shift(); point !== undefined; point = queue.shift()) {
+      const outcome = await goThrough(point);
+      tally.add(outcome);
+      tell(outcome);
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return tally;
+}
+
+/** The sums. */
+export class Tally {
+  points = 0;
+  /** Points of which at least the first run died. */
+  dead = 0;
+  /** Deaths, by place: `event`, `fsync`, … */
+  readonly kills = new Map<string, number>();
+  /** Runs that ended by themselves before they came to the place. */
+  missed = 0;
+  /** Points by their number of deaths, by destination, and by deletion. */
+  readonly by = new Map<string, number>();
+  readonly wrong = new Map<string, number>(WRONGS.map((each) => [each, 0]));
+  readonly failed: Outcome[] = [];
+
+  add(outcome: Outcome): void {
+    const { point, hits, findings } = outcome;
+    this.points += 1;
+    if (hits[0] === true) this.dead += 1;
+    point.kills.forEach(({ at }, index) => {
+      if (hits[index] === true) count(this.kills, at);
+      else this.missed += 1;
+    });
+    for (const each of [point.destination, point.deletion, deathsOf(hits)]) count(this.by, each);
+    for (const wrong of new Set(findings.map((each) => each.wrong))) count(this.wrong, wrong);
+    if (findings.length > 0) this.failed.push(outcome);
+  }
+
+  /** How many runs died. */
+  get deaths(): number {
+    return [...this.kills.values()].reduce((sum, each) => sum + each, 0);
+  }
+}
+
+function deathsOf(hits: readonly boolean[]): string {
+  const deaths = hits.filter(Boolean).length;
+  return deaths === 1 ? '1 death' : `${deaths} deaths`;
+}
+
+function count(counts: Map<string, number>, what: string): void {
+  counts.set(what, (counts.get(what) ?? 0) + 1);
+}
