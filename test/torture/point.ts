@@ -1,9 +1,9 @@
 /** One point of the kill sweep: the deaths, a run to the end, one more that must change nothing, and what was found wrong. */
-import { said, stored } from '../support/e2e.js';
+import { said } from '../support/e2e.js';
 import type { Seen, World } from '../support/e2e.js';
 import { nameOf } from './points.js';
 import type { Point } from './points.js';
-import { MAIL, Scene } from './scene.js';
+import { Scene } from './scene.js';
 
 /** What may not be. */
 export const WRONGS = ['lost', 'doubled', 'fragment', 'leftover', 'unclean', 'changed', 'secret'] as const;
@@ -19,22 +19,26 @@ export interface Outcome {
   readonly point: Point;
   /** For each of its deaths whether the run died, and did not end by itself before it came there. */
   readonly hits: readonly boolean[];
+  /** How often an mbox ended in half a message then. */
+  readonly torn: number;
   readonly findings: readonly Finding[];
 }
-
-const TEXTS = MAIL.map((message) => stored(message)[0]!);
 
 /** Goes through a point. Rejects only where the rig itself fails. */
 export async function goThrough(point: Point): Promise<Outcome> {
   const scene = await Scene.create(point);
   const findings: Finding[] = [];
   const hits: boolean[] = [];
+  let torn = 0;
   try {
     for (const kill of point.kills) {
       const { signal, ...result } = await scene.killed(kill);
       hits.push(signal === 'SIGKILL');
       if (signal !== 'SIGKILL') findings.push(...unclean(scene.world.seen({ signal, ...result })));
-      findings.push(...(await lostNow(scene)));
+      const content = await scene.content().catch(() => undefined);
+      if (content === undefined) torn += 1;
+      // Where it cannot be read, everything has to be on the server.
+      findings.push(...lostNow(scene, content ?? []));
     }
     findings.push(...(await afterwards(scene)));
   } catch (cause) {
@@ -42,15 +46,13 @@ export async function goThrough(point: Point): Promise<Outcome> {
   } finally {
     await scene.close().catch((error: unknown) => findings.push({ wrong: 'secret', what: String(error) }));
   }
-  return { point, hits, findings };
+  return { point, hits, torn, findings };
 }
 
 /** A message is lost when it is neither on the server nor delivered, be it at the very moment of death. */
-async function lostNow(scene: Scene): Promise<Finding[]> {
+function lostNow(scene: Scene, content: readonly string[]): Finding[] {
   const there = scene.server.mailbox('taro').uids;
-  // An mbox with a message cut off at its end cannot be read; everything has to be on the server then.
-  const content = await scene.content().catch((): string[] => []);
-  const lost = TEXTS.flatMap((text, index) => {
+  const lost = scene.texts.flatMap((text, index) => {
     return there.includes(`uid-${index + 1}`) || content.includes(text) ? [] : [index + 1];
   });
   return lost.map((number) => ({ wrong: 'lost', what: `message ${number}, when the run had died` }));
@@ -86,12 +88,12 @@ async function wrongIn(scene: Scene): Promise<Finding[]> {
   } catch (error) {
     findings.push({ wrong: 'fragment', what: String(error) });
   }
-  TEXTS.forEach((text, index) => {
+  scene.texts.forEach((text, index) => {
     const copies = content.filter((each) => each === text).length;
     if (copies === 0) findings.push({ wrong: 'lost', what: `message ${index + 1}` });
     if (copies > 1) findings.push({ wrong: 'doubled', what: `message ${index + 1}, ${copies} times` });
   });
-  for (const each of content.filter((text) => !TEXTS.includes(text)))
+  for (const each of content.filter((text) => !scene.texts.includes(text)))
     findings.push({
       wrong: 'fragment',
       what: `${each.length} octets: ${JSON.stringify(each.slice(0, 200))}`,
@@ -99,7 +101,7 @@ async function wrongIn(scene: Scene): Promise<Finding[]> {
   const leftovers = await scene.world.leftovers('box');
   findings.push(...leftovers.map((what): Finding => ({ wrong: 'leftover', what })));
   const kept = scene.server.mailbox('taro').uids.length;
-  const expected = scene.point.deletion === 'never' ? MAIL.length : 0;
+  const expected = scene.point.deletion === 'never' ? scene.texts.length : 0;
   if (kept !== expected)
     findings.push({ wrong: 'unclean', what: `${kept} messages on the server, not ${expected}` });
   return findings;

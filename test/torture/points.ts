@@ -2,8 +2,8 @@
 import { CALLS } from '../support/strace.js';
 import type { Call } from '../support/strace.js';
 
-/** A Maildir, an mbox, and a Maildir on a file system that has no hard links. */
-export const DESTINATIONS = ['maildir', 'mbox', 'linkless'] as const;
+/** A Maildir, an mbox, a Maildir on a file system that has no hard links, and an mbox to which more is written than goes at once. */
+export const DESTINATIONS = ['maildir', 'mbox', 'linkless', 'bulky'] as const;
 export const DELETIONS = ['never', 'delivered'] as const;
 
 /** One death. */
@@ -101,11 +101,18 @@ function firstsOf(course: Course, places: Places): First[] {
   });
   const calls = CALLS.flatMap((at) =>
     Array.from({ length: course.calls[at] ?? 0 }, (_, index): First => {
-      const example = `${course.destination} ${course.deletion} ${at}`;
-      return { course, kill: { at, nth: index + 1, threads: 1 }, example };
+      return { course, kill: { at, nth: index + 1, threads: 1 }, example: exampleOf(course, at, index + 1) };
     }),
   );
-  return [...(places === 'calls' ? [] : events), ...(places === 'events' ? [] : calls)];
+  // What is different about the other two is so between two calls.
+  const byEvent = places !== 'calls' && ['maildir', 'mbox'].includes(course.destination);
+  const byCall = course.destination === 'bulky' ? calls.filter(({ kill }) => kill.at === 'write') : calls;
+  return [...(byEvent ? events : []), ...(places === 'events' ? [] : byCall)];
+}
+
+/** Each write of a bulky mbox stands for itself: there is one that leaves half a message behind. */
+function exampleOf({ destination, deletion }: Course, at: Call, nth: number): string {
+  return destination === 'bulky' ? `${destination} ${at} ${nth}` : `${destination} ${deletion} ${at}`;
 }
 
 function examplesFirst(firsts: readonly First[]): First[] {
@@ -120,18 +127,24 @@ function shuffled<T>(items: readonly T[], next: () => number): T[] {
 }
 
 function pointFrom({ course, kill }: First, places: Places, next: () => number): Point {
+  const { destination, deletion } = course;
   const deaths = next();
-  const more = deaths < 0.5 ? 0 : deaths < 0.8 ? 1 : 2;
+  const more = deaths < 0.85 ? (deaths < 0.55 && destination !== 'bulky' ? 0 : 1) : 2;
   const later = Array.from({ length: more }, () => laterKill(course, places, next));
-  return { destination: course.destination, deletion: course.deletion, kills: [kill, ...later] };
+  return { destination, deletion, kills: [kill, ...later] };
 }
 
+/** What the recovery of half a message in an mbox is made of. */
+const MENDING: readonly Call[] = ['ftruncate', 'fsync', 'write', 'unlink'];
+
 /** An early one is more likely: what a run has to recover comes first, and it has less left to do. */
-function laterKill(course: Course, places: Places, next: () => number): Kill {
-  const calls = CALLS.filter((call) => (course.calls[call] ?? 0) > 0);
-  const byEvent = places === 'events' || calls.length === 0 || (places === 'all' && next() < 0.3);
-  const at = byEvent ? 'event' : calls[Math.floor(next() * calls.length)]!;
-  const most = at === 'event' ? course.events.length : course.calls[at]!;
+function laterKill({ destination, events, calls }: Course, places: Places, next: () => number): Kill {
+  const known = (destination === 'bulky' ? MENDING : CALLS).filter((call) => (calls[call] ?? 0) > 0);
+  const mixed = places === 'all' && destination !== 'bulky';
+  const byEvent = places === 'events' || known.length === 0 || (mixed && next() < 0.3);
+  const at = byEvent ? 'event' : known[Math.floor(next() * known.length)]!;
+  // A recovery may have something to cut off or to remove that an undisturbed run has not.
+  const most = at === 'event' ? events.length : calls[at]! + 1;
   const nth = 1 + Math.floor(next() ** 2 * most);
   if (at === 'event' || next() < 0.5) return { at, nth, threads: at === 'event' ? THREADS : 1 };
   // Each of the threads makes about a part of the calls.

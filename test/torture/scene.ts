@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { mailboxTag, messageKey } from '../../src/identity.js';
-import { lateHook, reach, until, World } from '../support/e2e.js';
+import { lateHook, reach, stored, until, World } from '../support/e2e.js';
 import type { Seen } from '../support/e2e.js';
 import type { Hook, ServerEvent } from '../support/faults.js';
 import { awkward, padded, plain } from '../support/messages.js';
@@ -13,37 +13,44 @@ import { counting, countsIn, traced } from '../support/strace.js';
 import type { Course, Kill, Point } from './points.js';
 
 /** One of them is larger than what is kept in memory. */
-export const MAIL = [
-  plain(1),
-  awkward['From lines']!,
-  padded(awkward['leading dots']!, 140_000),
-  awkward['all octets']!,
-  plain(5),
-];
+const MAIL = mailWith(140_000);
+/** One of them is larger than what is written to an mbox at once. */
+const BULKY_MAIL = mailWith(1_200_000);
+
+/** The messages of a mailbox, of which one has that many octets. */
+function mailWith(octets: number): readonly Buffer[] {
+  const large = padded(awkward['leading dots']!, octets);
+  return [plain(1), awkward['From lines']!, large, awkward['all octets']!, plain(5)];
+}
 
 /** Seconds from now on in which names of messages are foreseen. */
 const FORESEEN = 8;
 
 /** An account of a point. Made by {@link Scene.create}, ended by {@link Scene.close}. */
 export class Scene {
+  /** As they are stored. */
+  readonly texts: readonly string[];
   readonly #late: ReturnType<typeof lateHook>;
 
   private constructor(
     readonly world: World,
     readonly server: TestServer,
     readonly point: Omit<Point, 'kills'>,
+    mail: readonly Buffer[],
     late: ReturnType<typeof lateHook>,
   ) {
+    this.texts = mail.map((message) => stored(message)[0]!);
     this.#late = late;
   }
 
   static async create(point: Omit<Point, 'kills'>): Promise<Scene> {
     const world = await World.create();
     const late = lateHook();
-    const server = await world.serve({ taro: MAIL }, { onEvent: late.onEvent });
-    const deliver = point.destination === 'mbox' ? { mbox: '~/box' } : { maildir: '~/box' };
+    const mail = point.destination === 'bulky' ? BULKY_MAIL : MAIL;
+    const server = await world.serve({ taro: mail }, { onEvent: late.onEvent });
+    const deliver = isMbox(point) ? { mbox: '~/box' } : { maildir: '~/box' };
     await world.configure({ work: reach(server, { deliver, delete: point.deletion }) });
-    return new Scene(world, server, point, late);
+    return new Scene(world, server, point, mail, late);
   }
 
   close(): Promise<void> {
@@ -65,7 +72,7 @@ export class Scene {
 
   /** What is delivered by now. Rejects where an mbox ends in half a message. */
   content(): Promise<string[]> {
-    return this.point.destination === 'mbox' ? this.world.mbox('box') : this.world.maildir('box');
+    return isMbox(this.point) ? this.world.mbox('box') : this.world.maildir('box');
   }
 
   /** What a run that nobody kills does; its calls are counted only where there is strace. */
@@ -122,15 +129,15 @@ export class Scene {
     const { sandbox } = this.world;
     const address = { host: this.server.host, port: this.server.port, user: 'taro' };
     const tag = mailboxTag(address);
-    const keys = MAIL.map((_, index) => messageKey(address, `uid-${index + 1}`));
+    const keys = this.texts.map((_, index) => messageKey(address, `uid-${index + 1}`));
     const state = join(sandbox.state, 'popfetch');
-    const spool = keys.flatMap((key) => MAIL.map((_, index) => `spool/A${tag}K${key}.${index + 1}`));
+    const spool = keys.flatMap((key) => this.texts.map((_, index) => `spool/A${tag}K${key}.${index + 1}`));
     const memory = ['lock', 'journal', 'journal.new', 'journal.old'].map((end) => `${tag}.${end}`);
     const box = sandbox.path('box');
     return [
       ...[sandbox.home, sandbox.state, state, box, `${box}.lock`, `${box}.lock.${tag}`],
       ...['spool', ...spool, ...memory].map((name) => join(state, name)),
-      ...(this.point.destination === 'mbox' ? [] : await this.#maildirPaths(box, tag, keys)),
+      ...(isMbox(this.point) ? [] : await this.#maildirPaths(box, tag, keys)),
     ];
   }
 
@@ -143,6 +150,10 @@ export class Scene {
     const folders = ['tmp', 'new', 'cur'].map((folder) => join(box, folder));
     return [...folders, ...[...names, ...old].map((name) => join(box, 'tmp', name))];
   }
+}
+
+function isMbox({ destination }: Omit<Point, 'kills'>): boolean {
+  return destination === 'mbox' || destination === 'bulky';
 }
 
 /** `body of RETR 3`; not what AUTH says. */

@@ -6,11 +6,11 @@ import { DELETIONS, DESTINATIONS } from './points.js';
 import type { Course, Point } from './points.js';
 import { Scene } from './scene.js';
 
-/** The courses of all accounts; without strace there are no calls in them, and no file system without hard links. */
+/** The courses of all accounts; without strace there are no calls in them, and only accounts that need none of it. */
 export async function courses(): Promise<Course[]> {
   const strace = straceProblem() === undefined;
   const found: Course[] = [];
-  for (const destination of DESTINATIONS.filter((each) => strace || each !== 'linkless')) {
+  for (const destination of strace ? DESTINATIONS : (['maildir', 'mbox'] as const)) {
     for (const deletion of DELETIONS) {
       const scene = await Scene.create({ destination, deletion });
       try {
@@ -51,14 +51,17 @@ export class Tally {
   readonly kills = new Map<string, number>();
   /** Runs that ended by themselves before they came to the place. */
   missed = 0;
+  /** Deaths at which an mbox ended in half a message. */
+  torn = 0;
   /** Points by their number of deaths, by destination, and by deletion. */
   readonly by = new Map<string, number>();
   readonly wrong = new Map<string, number>(WRONGS.map((each) => [each, 0]));
   readonly failed: Outcome[] = [];
 
   add(outcome: Outcome): void {
-    const { point, hits, findings } = outcome;
+    const { point, hits, torn, findings } = outcome;
     this.points += 1;
+    this.torn += torn;
     if (hits[0] === true) this.dead += 1;
     point.kills.forEach(({ at }, index) => {
       if (hits[index] === true) count(this.kills, at);

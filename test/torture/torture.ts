@@ -57,10 +57,11 @@ function list(counts: ReadonlyMap<string, number>): string {
 }
 
 function summary(tally: Tally, seconds: number): string[] {
-  const { points, dead, deaths, missed, kills, by, wrong, failed } = tally;
+  const { points, dead, deaths, missed, torn, kills, by, wrong, failed } = tally;
   return [
     `- Points: ${points}, in ${dead} of which the first run died by SIGKILL (${list(by)})`,
-    `- Deaths: ${deaths} (${list(kills)}); ${missed} runs ended before they came to their place`,
+    `- Deaths: ${deaths} (${list(kills)}), ${torn} of them in the middle of an mbox's message`,
+    `- Runs that ended before they came to the place of their death: ${missed}`,
     `- Points with something wrong: ${failed.length} (${list(wrong)})`,
     `- Time: ${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`,
   ];
