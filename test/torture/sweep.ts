@@ -1,10 +1,14 @@
 /** Goes through many points of the kill sweep, a few at a time, and adds up what they came to. */
-import { straceProblem } from '../support/strace.js';
+import { CALLS, straceProblem } from '../support/strace.js';
+import type { Call } from '../support/strace.js';
 import { goThrough, WRONGS } from './point.js';
 import type { Outcome } from './point.js';
 import { DELETIONS, DESTINATIONS } from './points.js';
 import type { Course, Point } from './points.js';
 import { Scene } from './scene.js';
+
+/** Runs of each account that are looked at. */
+const LOOKS = 2;
 
 /** The courses of all accounts; without strace there are no calls in them, and only accounts that need none of it. */
 export async function courses(): Promise<Course[]> {
@@ -12,15 +16,29 @@ export async function courses(): Promise<Course[]> {
   const found: Course[] = [];
   for (const destination of strace ? DESTINATIONS : (['maildir', 'mbox'] as const)) {
     for (const deletion of DELETIONS) {
-      const scene = await Scene.create({ destination, deletion });
-      try {
-        found.push(await scene.course(strace));
-      } finally {
-        await scene.close();
-      }
+      const looks: Course[] = [];
+      while (looks.length < LOOKS) looks.push(await courseOf({ destination, deletion }, strace));
+      found.push(shortest(looks));
     }
   }
   return found;
+}
+
+async function courseOf(account: Omit<Point, 'kills'>, strace: boolean): Promise<Course> {
+  const scene = await Scene.create(account);
+  try {
+    return await scene.course(strace);
+  } finally {
+    await scene.close();
+  }
+}
+
+/** What every run does: how many messages are written together is a matter of chance. */
+function shortest(looks: readonly Course[]): Course {
+  const [first] = looks;
+  if (first === undefined) throw new RangeError('nobody has looked');
+  const fewest = (call: Call): number => Math.min(...looks.map(({ calls }) => calls[call] ?? 0));
+  return { ...first, calls: Object.fromEntries(CALLS.map((call) => [call, fewest(call)])) };
 }
 
 /** Goes through all of them, `lanes` at a time; each outcome is told as it comes. */
