@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { readdir, readFile, rename, unlink, utimes, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, rename, unlink, utimes, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { nodeDisk } from '../src/disk.js';
 import { failingDisk, fetchInto, message, NOW, type Place, recover, TAG } from './support/delivery.js';
@@ -98,6 +98,7 @@ describe('an mbox that another program has locked', () => {
 
   it('keeps recovery out as well', async () => {
     await box.interrupted([MAIL]);
+    await unlink(`${mbox}.lock`);
     await writeFile(`${mbox}.lock`, '');
     await expect(box.impatient(30).recover(log.unfinished(), log)).rejects.toMatchObject({ code: 'LOCKED' });
   });
@@ -222,6 +223,26 @@ describe('a dotlock', () => {
     await lockOf('1 host.example zzzzzzzz', 1000 * minute);
     await recover(await box.open(), log);
     expect(await readdir(box.directory)).toEqual(['box', 'box.lock']);
+  });
+
+  it('that a power cut has emptied goes when the mbox is opened: its second name tells whose it was', async () => {
+    await lockOf('', 0);
+    await link(`${mbox}.lock`, `${mbox}.lock.${TAG}`);
+    await recover(await box.open(), log);
+    expect(await readdir(box.directory)).toEqual(['box']);
+    await lockOf('', 0);
+    await writeFile(`${mbox}.lock.${TAG}`, '');
+    await recover(await box.open(), log);
+    expect(await readdir(box.directory)).toEqual(['box', 'box.lock']);
+  });
+
+  it('has its second name as long as it is held', async () => {
+    const destination = box.impatient(1000);
+    await destination.recover([], log);
+    const delivery = await destination.deliver(message(1, MAIL), log);
+    expect(await readdir(box.directory)).toEqual(['box', 'box.lock', `box.lock.${TAG}`]);
+    await delivery.release();
+    expect(await readdir(box.directory)).toEqual(['box']);
   });
 
   it('that somebody has taken over meanwhile is not removed', async () => {

@@ -128,7 +128,6 @@ describe('delivery to an mbox', () => {
       `write ${mbox}.lock.${TAG}`,
       `close ${mbox}.lock.${TAG}`,
       `link ${mbox}.lock`,
-      `unlink ${mbox}.lock.${TAG}`,
       `open append ${mbox}`,
       'intend',
       `write ${mbox}`,

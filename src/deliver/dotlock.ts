@@ -2,6 +2,7 @@
  * Dotlocks: a file `PATH.lock` that exists while PATH is being changed, for programs that do not ask the kernel. Ours
  * holds `PID HOST TAG`, so that others can see who holds it, and a later run of the same account that it is dead.
  */
+import type { Stats } from 'node:fs';
 import { getPriority } from 'node:os';
 import { pid } from 'node:process';
 import { errno, type Disk } from '../disk.js';
@@ -19,11 +20,7 @@ const READ = 256;
 const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
 
 /** Which file it is. */
-interface Identity {
-  readonly dev: number;
-  readonly ino: number;
-  readonly mtimeMs: number;
-}
+type Identity = Pick<Stats, 'dev' | 'ino' | 'mtimeMs'>;
 
 /** Who asks for a lock. */
 export interface LockOwner {
@@ -61,8 +58,9 @@ export async function tryDotlock(path: string, owner: LockOwner): Promise<Dotloc
 }
 
 /**
- * Makes the lock with its content in it at once, by a link: a crash never leaves a lock that does not say whose it is.
- * Where there are no hard links it is made first and filled then.
+ * Makes the lock with its content in it at once, by a link. It keeps both names while it is held: a power cut may take
+ * the content, which is not worth a sync, and then the second name says whose it is. Where there are no hard links the
+ * lock is made first and filled then.
  */
 async function create(path: string, owner: LockOwner): Promise<Dotlock> {
   const { disk } = owner;
@@ -74,16 +72,18 @@ async function create(path: string, owner: LockOwner): Promise<Dotlock> {
   } catch (error) {
     // Over NFS a repeated request may be answered with an error although the first one made the link.
     if (((await disk.lstat(draft))?.nlink ?? 0) < 2) {
+      await disk.unlink(draft).catch(() => undefined);
       if (!NO_LINKS.has(errno(error) ?? '')) throw error;
-      return lockAs(path, await write(path, owner), disk);
+      return lockAs(path, await write(path, owner), owner);
     }
-  } finally {
-    await disk.unlink(draft).catch(() => undefined);
   }
-  return lockAs(path, id, disk);
+  return lockAs(path, id, owner);
 }
 
-/** The lock before it is one. Only one run of an account is alive, so a file of that name was left by a crash. */
+/**
+ * The name of the lock before it is one, and beside it. Only one run of an account is alive, so a file of that name that
+ * it has not made was left by a crash.
+ */
 function draftOf(path: string, { tag }: LockOwner): string {
   return `${path}.${tag}`;
 }
@@ -102,14 +102,15 @@ async function write(path: string, { disk, host, tag }: LockOwner): Promise<Iden
   }
 }
 
-function lockAs(path: string, id: Identity, disk: Disk): Dotlock {
+function lockAs(path: string, id: Identity, owner: LockOwner): Dotlock {
+  const { disk } = owner;
   return {
     async release() {
       try {
         const found = await disk.lstat(path);
         // The time as well: a file that replaced ours may have got its inode number.
-        const ours = found?.dev === id.dev && found.ino === id.ino && found.mtimeMs === id.mtimeMs;
-        if (ours) await disk.unlink(path);
+        if (isSame(found, id) && found?.mtimeMs === id.mtimeMs) await disk.unlink(path);
+        await disk.unlink(draftOf(path, owner));
       } catch {
         // Stale from now on: the next run of this account takes it over.
       }
@@ -121,10 +122,16 @@ function lockAs(path: string, id: Identity, disk: Disk): Dotlock {
 export async function clearDotlock(path: string, owner: LockOwner): Promise<void> {
   const { disk } = owner;
   const draft = draftOf(path, owner);
-  if ((await disk.lstat(draft)) !== undefined) await disk.unlink(draft);
-  if ((await disk.lstat(path))?.isFile() === true && isOurs(await contentOf(path, disk), owner)) {
+  const [found, second] = [await disk.lstat(path), await disk.lstat(draft)];
+  if (found?.isFile() === true && (isSame(second, found) || isOurs(await contentOf(path, disk), owner))) {
     await disk.unlink(path);
   }
+  // The last to go: until then it tells whose the lock is.
+  if (second !== undefined) await disk.unlink(draft);
+}
+
+function isSame(found: Identity | undefined, id: Identity): boolean {
+  return found?.dev === id.dev && found.ino === id.ino;
 }
 
 interface Content {
