@@ -46,8 +46,9 @@ export class World {
     this.sandbox = sandbox;
   }
 
-  static async create(): Promise<World> {
-    return new World(await Sandbox.create());
+  /** @param parent the directory in which the home is made, where it is to be on a certain file system */
+  static async create(parent?: string): Promise<World> {
+    return new World(await Sandbox.create(parent));
   }
 
   /** A server in clear, unless told otherwise, with one mailbox for each user. */

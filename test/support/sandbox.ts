@@ -59,8 +59,9 @@ export class Sandbox {
     this.home = home;
   }
 
-  static async create(): Promise<Sandbox> {
-    const sandbox = new Sandbox(await mkdtemp(join(tmpdir(), 'popfetch-home-')));
+  /** @param parent the directory in which the home is made */
+  static async create(parent = tmpdir()): Promise<Sandbox> {
+    const sandbox = new Sandbox(await mkdtemp(join(parent, 'popfetch-home-')));
     const directories = [sandbox.config, sandbox.state, sandbox.cache, sandbox.runtime, sandbox.work];
     for (const directory of directories) await mkdir(directory, { recursive: true, mode: 0o700 });
     return sandbox;
