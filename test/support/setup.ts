@@ -14,8 +14,11 @@ const run = promisify(execFile);
 /** Set to 1, it makes a run fail that could not test against Dovecot, or not kill at system calls. */
 const REQUIRED = 'POPFETCH_REQUIRE_DOVECOT';
 
-/** A real server for POP3 and LMTP to test against, and a way to kill a run at a system call. */
-const PACKAGES = 'dovecot-pop3d dovecot-lmtpd strace';
+/**
+ * A real server for POP3 and LMTP to test against, and a way to kill a run at a system call; where we are root and can
+ * mount them, also the file systems whose power is cut.
+ */
+const PACKAGES = `dovecot-pop3d dovecot-lmtpd strace${process.getuid?.() === 0 ? ' xfsprogs btrfs-progs' : ''}`;
 
 /** Runs as root. No service is started, now or at the next boot; an existing policy and an existing Dovecot are left alone. */
 const INSTALL = `

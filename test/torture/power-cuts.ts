@@ -10,13 +10,15 @@ import type { Image } from './power-image.js';
 import type { Place, SoakAccount } from './soak-accounts.js';
 import { Ledger } from './soak-ledger.js';
 
-/** What one cut came to. All of it empty is what it should be. */
+/** What one cut came to. All lists empty is what it should be. */
 export interface Verdict {
   /** Neither on the server nor stored. */
   readonly lost: readonly string[];
   readonly doubled: readonly string[];
   /** Anything else that should not be. */
   readonly problems: readonly string[];
+  /** Whether the run had not ended yet. */
+  readonly during: boolean;
 }
 
 /** Messages in the mailbox: enough that some are spooled in files of their own. */
@@ -65,7 +67,7 @@ class Cut {
 
   async run(): Promise<Verdict> {
     const server = await this.#begin();
-    await this.#interrupted();
+    const during = await this.#interrupted();
     await until(() => !server.mailbox('taro').locked, 'the server has noticed');
     await this.image.restart();
     const after = await this.#count(server, false);
@@ -74,7 +76,7 @@ class Cut {
     await this.#unchanged(server);
     this.#problems.push(...end.fragments.map((each) => `fragment: ${each}`), ...(await this.#leftovers()));
     const lost = [...new Set([...after.lost, ...end.lost, ...end.missing])];
-    return { lost, doubled: [...after.doubled, ...end.doubled], problems: this.#problems };
+    return { lost, doubled: [...after.doubled, ...end.doubled], problems: this.#problems, during };
   }
 
   /** Half of the time this is the first run of all, and half of the time there is a memory already. */
@@ -92,8 +94,11 @@ class Cut {
     return server;
   }
 
-  /** A run in the middle of which the power goes off; the process dies with it, or has to end by itself. */
-  async #interrupted(): Promise<void> {
+  /**
+   * A run in the middle of which the power goes off; the process dies with it, or has to end by itself.
+   * @returns false where it had ended before
+   */
+  async #interrupted(): Promise<boolean> {
     const [at, later] = [
       this.random.between(1, EVENTS),
       this.random.happens(0.5) ? this.random.between(0, 8) : 0,
@@ -101,9 +106,11 @@ class Cut {
     const dies = this.random.happens(0.6);
     let events = 0;
     let cut: Promise<void> | undefined;
+    let during = false;
     const off = async (): Promise<void> => {
       await sleep(later);
       await this.image.cut();
+      during = !running.ended;
       if (dies) running.kill();
     };
     this.#late.hook = async () => {
@@ -121,6 +128,7 @@ class Cut {
     if (code !== null && code !== 0 && code !== 74)
       this.#problems.push(`without power the run ended in ${code}: ${stderr}`);
     this.#late.hook = () => undefined;
+    return during;
   }
 
   async #silent(what: string): Promise<void> {

@@ -33,9 +33,11 @@ async function torture(kind: Kind): Promise<string> {
   if (reason !== undefined) return `skipped: ${reason}`;
   const image = await Image.make(kind);
   const sums = { lost: 0, doubled: 0, problems: 0 };
+  let during = 0;
   try {
     for (let n = 1; n <= Number(values.cuts); n += 1) {
       const verdict = await cutOnce(image, chance(Number(values.seed) * 1_000_003 + n));
+      if (verdict.during) during += 1;
       for (const name of ['lost', 'doubled', 'problems'] as const) {
         sums[name] += verdict[name].length;
         for (const each of verdict[name]) say(`${kind.name}, cut ${n}: ${name}: ${each}`);
@@ -45,7 +47,7 @@ async function torture(kind: Kind): Promise<string> {
     await image.remove();
   }
   if (sums.lost + sums.doubled + sums.problems > 0) process.exitCode = 1;
-  return `${values.cuts} cuts, ${sums.lost} lost, ${sums.doubled} doubled, ${sums.problems} other problems`;
+  return `${values.cuts} cuts (${during} while a run was at work, the others just after), ${sums.lost} lost, ${sums.doubled} doubled, ${sums.problems} other problems`;
 }
 
 const lines = [`Linux ${release()}, Node ${process.versions.node}, seed ${values.seed}.`, ''];
