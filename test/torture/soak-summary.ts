@@ -56,7 +56,7 @@ export function summaryOf(result: SoakResult, seed: number): string[] {
     `- faults: ${sum(faults)} (${shares(faults)})`,
     `- kills: ${kills}; runs by exit status or signal: ${shares(result.ends)}`,
     `- lost: ${lost.length}; doubled: ${doubled.length}; fragments: ${fragments.length}; leftover files: ${leftovers.length}`,
-    `- memory: slope ${slope.toFixed(0)} KiB a minute over ${peaks.length} runs of all accounts; means of the quarters ${quarters(peaks)} MiB`,
+    `- memory: slope ${slope.toFixed(0)} KiB a minute (${((slope * minutes) / messages).toFixed(1)} KiB for each message remembered) over ${peaks.length} runs of all accounts; means of the quarters ${quarters(peaks)} MiB`,
     ...problemsOf(result).map((problem) => `- PROBLEM: ${problem}`),
   ];
 }
