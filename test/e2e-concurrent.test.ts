@@ -181,5 +181,5 @@ test.each([
       await world.close();
     }
   },
-  60_000,
+  180_000,
 );

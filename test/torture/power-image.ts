@@ -6,7 +6,8 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { access, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { access, mkdir, mkdtemp, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -131,7 +132,7 @@ export class Image {
     this.#switch?.kill();
     for (const { mounted } of this.#layers.toReversed()) await unmount(mounted).catch(() => undefined);
     this.removeAtOnce();
-    if (images.delete(this)) await rm(this.#directory, { recursive: true, force: true });
+    images.delete(this);
   }
 
   /** For the end of the process: what is still mounted comes off, whoever uses it. */
@@ -143,6 +144,7 @@ export class Image {
         // It was not mounted.
       }
     }
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 }
 

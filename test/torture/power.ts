@@ -24,8 +24,14 @@ const say = (sentence: string): void => {
   process.stdout.write(`${sentence}\n`);
 };
 
-// The images come off at the end of the process.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+// The cut at hand is finished, so that no command is under way when the image comes off.
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    stop.abort();
+    process.exitCode = 130;
+  });
+}
 
 /** Cuts one file system's power again and again. @returns a line of what came of it */
 async function torture(kind: Kind): Promise<string> {
@@ -33,9 +39,10 @@ async function torture(kind: Kind): Promise<string> {
   if (reason !== undefined) return `skipped: ${reason}`;
   const image = await Image.make(kind);
   const sums = { lost: 0, doubled: 0, problems: 0 };
-  let during = 0;
+  let [cuts, during] = [0, 0];
   try {
-    for (let n = 1; n <= Number(values.cuts); n += 1) {
+    for (let n = 1; n <= Number(values.cuts) && !stop.signal.aborted; n += 1) {
+      cuts = n;
       const verdict = await cutOnce(image, chance(Number(values.seed) * 1_000_003 + n));
       if (verdict.during) during += 1;
       for (const name of ['lost', 'doubled', 'problems'] as const) {
@@ -46,14 +53,15 @@ async function torture(kind: Kind): Promise<string> {
   } finally {
     await image.remove();
   }
-  if (sums.lost + sums.doubled + sums.problems > 0) process.exitCode = 1;
-  return `${values.cuts} cuts (${during} while a run was at work, the others just after), ${sums.lost} lost, ${sums.doubled} doubled, ${sums.problems} other problems`;
+  if (!stop.signal.aborted && sums.lost + sums.doubled + sums.problems > 0) process.exitCode = 1;
+  return `${cuts} cuts (${during} while a run was at work, the others just after), ${sums.lost} lost, ${sums.doubled} doubled, ${sums.problems} other problems`;
 }
 
 const lines = [`Linux ${release()}, Node ${process.versions.node}, seed ${values.seed}.`, ''];
 for (const kind of KINDS.filter(({ name }) => name === (values.fs ?? name))) {
+  if (stop.signal.aborted) break;
   const line = `- ${kind.name}: ${await torture(kind)}`;
   say(line);
   lines.push(line);
 }
-if (values.record) await record('Power cuts', lines);
+if (values.record && !stop.signal.aborted) await record('Power cuts', lines);
