@@ -7,7 +7,7 @@
  */
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { grouped, type Disk, type DiskFile } from '../disk.js';
+import { errno, grouped, type Disk, type DiskFile } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 
 /** One record: a verb and its fields, which may hold any latin1 text. */
@@ -116,13 +116,17 @@ function refuseDamage(rest: string, bad: number, path: string): void {
 export class Journal {
   readonly #file: DiskFile;
   #next: number;
+  /** Octets that are on disk: what a run may trust. */
+  #length: number;
   #queue: JournalRecord[] = [];
   #failure: PopfetchError | undefined;
   readonly #flush: () => Promise<void>;
 
-  constructor(file: DiskFile, next: number) {
+  /** @param length octets in the file, all of them whole lines */
+  constructor(file: DiskFile, next: number, length: number) {
     this.#file = file;
     this.#next = next;
+    this.#length = length;
     this.#flush = grouped(() => this.#write());
   }
 
@@ -143,19 +147,32 @@ export class Journal {
     if (records.length === 0) return;
     this.#queue = [];
     try {
-      await this.#file.write(Buffer.from(encodeWrite(records, this.#next), 'latin1'));
+      const lines = Buffer.from(encodeWrite(records, this.#next), 'latin1');
+      await this.#file.write(lines);
       await this.#file.datasync();
       this.#next += records.length;
+      this.#length += lines.length;
     } catch (cause) {
-      this.#failure = new PopfetchError('STATE', `${this.#file.path}: the memory cannot be written`, {
-        phase: 'state',
-        remedy:
-          'make room on that file system and see that it can be written; the mail is still on the server',
-        cause,
-      });
+      this.#failure = unwritable(this.#file.path, cause);
+      // Lines whose sync failed can still be read, until the system forgets them: the next run must not believe them.
+      await this.#file.truncate(this.#length).catch(ignore);
       throw this.#failure;
     }
   }
+}
+
+function unwritable(path: string, cause: unknown): PopfetchError {
+  const code = errno(cause);
+  const why = code === undefined ? '' : ` (${code})`;
+  return new PopfetchError('STATE', `${path}: the memory cannot be written${why}`, {
+    phase: 'state',
+    remedy: 'make room on that file system and see that it can be written; the mail is still on the server',
+    cause,
+  });
+}
+
+function ignore(): void {
+  // For clean-up whose failure changes nothing.
 }
 
 /**
@@ -170,6 +187,21 @@ export async function rewriteJournal(
   keep = true,
 ): Promise<void> {
   const fresh = `${path}.new`;
+  try {
+    await replaceJournal(disk, path, fresh, records, keep);
+  } catch (error) {
+    await disk.unlink(fresh).catch(ignore);
+    throw error;
+  }
+}
+
+async function replaceJournal(
+  disk: Disk,
+  path: string,
+  fresh: string,
+  records: readonly JournalRecord[],
+  keep: boolean,
+): Promise<void> {
   if ((await disk.lstat(fresh)) !== undefined) await disk.unlink(fresh);
   const file = await disk.open(fresh, 'create');
   try {

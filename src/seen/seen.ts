@@ -91,7 +91,7 @@ async function openLocked(
         await lock.release();
       }
     };
-    const seen = new LockedBook(path, new Journal(file, next), now, finish);
+    const seen = new LockedBook(path, new Journal(file, next, length), now, finish);
     for (const record of records) seen.apply(record);
     if (!sameHead(records[0], head)) throw foreignError(path, address);
     await cutTornTail(file, text.length, length);
