@@ -1,7 +1,7 @@
 /** What the disk says, in words for a person: every errno that a destination can meet, in one place. */
 import { errno } from '../disk.js';
 import { PopfetchError } from '../errors.js';
-import type { ErrorCode } from '../errors.js';
+import type { ErrorCode, Phase } from '../errors.js';
 
 interface Words {
   /** Follows the path: `PATH: the disk is full`. */
@@ -60,15 +60,20 @@ const REFUSED = new Set(
  * (a PopfetchError, a bug) comes back as it is.
  */
 export function failure(error: unknown, path: string): unknown {
-  return translated(error, path, () => 'DELIVERY');
+  return translated(error, path, 'deliver', () => 'DELIVERY');
 }
 
 /** The same while a destination is opened: CREATE where it cannot exist as configured, else DELIVERY. */
 export function refusal(error: unknown, path: string): unknown {
-  return translated(error, path, (code) => (REFUSED.has(code) ? 'CREATE' : 'DELIVERY'));
+  return translated(error, path, 'destination', (code) => (REFUSED.has(code) ? 'CREATE' : 'DELIVERY'));
 }
 
-function translated(error: unknown, path: string, codeOf: (code: string) => ErrorCode): unknown {
+function translated(
+  error: unknown,
+  path: string,
+  phase: Phase,
+  codeOf: (code: string) => ErrorCode,
+): unknown {
   const code = errno(error);
   // Node's ERR_… codes mean wrong use of its interfaces: a bug, not a disk.
   if (code === undefined || code.startsWith('ERR_') || error instanceof PopfetchError) return error;
@@ -77,7 +82,7 @@ function translated(error: unknown, path: string, codeOf: (code: string) => Erro
     remedy: 'nothing is lost; run popfetch again',
   };
   return new PopfetchError(codeOf(code), `${path}: ${words.happened}`, {
-    phase: 'deliver',
+    phase,
     remedy: words.remedy,
     cause: error,
   });

@@ -116,7 +116,8 @@ export async function append(file: DiskFile, end: number, parts: readonly Octets
 }
 
 /**
- * Cuts off what an append of `parts` at `from` left unfinished.
+ * Cuts off what an append of `parts` at `from` left unfinished. Does not sync: where a sync has failed, another one on
+ * the same file means nothing.
  * @returns false, with nothing changed, when anything else than octets of these parts in their places (or zeros, which
  * a power cut leaves) stands from there to the end of the file
  */
@@ -127,7 +128,6 @@ export async function cutOff(file: DiskFile, from: number, parts: readonly Octet
   if (!(await agrees(file, from, size, parts, (found, ours) => found === ours || found === 0))) return false;
   if ((await file.stat()).size !== size) return false;
   await file.truncate(from);
-  await file.sync();
   return true;
 }
 

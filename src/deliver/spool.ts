@@ -1,6 +1,7 @@
 /** Whole messages, kept until their destinations have them. */
 import { basename, join } from 'node:path';
 import { errno, type Disk, type DiskFile } from '../disk.js';
+import { failure } from './failure.js';
 import type { Filter } from './lines.js';
 import { directorySync, fill, NewFile } from './newfile.js';
 
@@ -27,11 +28,15 @@ export class Held {
     this.path = 'path' in where ? where.path : undefined;
   }
 
-  /** Up to `length` octets from `position`, not to be changed; from a file they come `into` memory, if given. @throws what the disk throws */
+  /** Up to `length` octets from `position`, not to be changed; from a file they come `into` memory, if given. @throws DELIVERY */
   async read(position: number, length: number, into?: Buffer): Promise<Buffer> {
     if (this.path === undefined) return this.memory?.subarray(position, position + length) ?? Buffer.alloc(0);
-    this.#file ??= this.#disk.open(this.path, 'read');
-    return (await this.#file).read(position, length, into);
+    try {
+      this.#file ??= this.#disk.open(this.path, 'read');
+      return await (await this.#file).read(position, length, into);
+    } catch (error) {
+      throw failure(error, this.path);
+    }
   }
 
   /** All of it, in pieces of up to `size` octets that are not to be changed. */
