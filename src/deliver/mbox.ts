@@ -109,9 +109,7 @@ export class Mbox implements Destination {
       const { uid, key, size } = message;
       const [facts, sum] = [intake.facts(), checksum.value()];
       this.#queue.push({ uid, key, size, held, facts, sum, log, resolve, reject });
-      this.#working ??= this.#work().finally(() => {
-        this.#working = undefined;
-      });
+      this.#working ??= this.#work();
     });
   }
 
@@ -134,6 +132,8 @@ export class Mbox implements Destination {
         for (const { reject } of stopped) reject(failure(error, this.#path));
       }
     }
+    // At once with the look at the queue: whoever comes a moment later must find nobody at work, and begin.
+    this.#working = undefined;
   }
 
   async #commit(batch: readonly Waiting[]): Promise<void> {
