@@ -51,6 +51,9 @@ function outputFailure(error: unknown): unknown {
 /** Accounts that write to the same output. */
 const turns = new Turns<Out>();
 
+/** What ends a message that was begun and cannot be written to its end. */
+const ENDS: Readonly<Record<StdoutFormat, string>> = { raw: '', mboxrd: '\n\n', json: '\n' };
+
 /** Octets of a message written at once: base64 turns every 3 into 4. */
 const PIECE = 3 * 16_384;
 
@@ -104,8 +107,7 @@ export class Stdout implements Destination {
     const endTurn = await turns.take(this.#out);
     try {
       await log.intend(intent);
-      if (this.#format === 'json') await this.#writeJson(held, intent);
-      else for await (const piece of held.pieces()) await this.#out.write(piece);
+      await this.#writeWhole(this.#format === 'json' ? this.#inJson(held, intent) : held.pieces());
       await this.#out.sync?.();
     } catch (error) {
       throw failure(error, 'stdout');
@@ -114,15 +116,29 @@ export class Stdout implements Destination {
     }
   }
 
-  async #writeJson(held: Held, { uid, key, octets }: Intent): Promise<void> {
+  /** Where the spool fails half-way, what is out stays out: its line is ended, so that it spoils no other message. */
+  async #writeWhole(pieces: AsyncIterable<Buffer>): Promise<void> {
+    let begun = false;
+    try {
+      for await (const piece of pieces) {
+        begun = true;
+        await this.#out.write(piece);
+      }
+    } catch (error) {
+      if (begun) await this.#out.write(Buffer.from(ENDS[this.#format])).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async *#inJson(held: Held, { uid, key, octets }: Intent): AsyncGenerator<Buffer, void, undefined> {
     const head = JSON.stringify({ account: this.#context.account, uid, key, octets });
     // The uid is octets and the account's name is anything: as escapes they harm no terminal.
     const ascii = head.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
     let text = `${ascii.slice(0, -1)},"raw":"`;
     for await (const piece of held.pieces(PIECE)) {
-      await this.#out.write(Buffer.from(text + piece.toString('base64'), 'latin1'));
+      yield Buffer.from(text + piece.toString('base64'), 'latin1');
       text = '';
     }
-    await this.#out.write(Buffer.from(`${text}"}\n`, 'latin1'));
+    yield Buffer.from(`${text}"}\n`, 'latin1');
   }
 }
