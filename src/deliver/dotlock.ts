@@ -71,7 +71,8 @@ async function create(path: string, owner: LockOwner): Promise<Dotlock> {
     await disk.link(draft, path);
   } catch (error) {
     // Over NFS a repeated request may be answered with an error although the first one made the link.
-    if (((await disk.lstat(draft))?.nlink ?? 0) < 2) {
+    const made = await disk.lstat(draft).catch(() => undefined);
+    if ((made?.nlink ?? 0) < 2) {
       await disk.unlink(draft).catch(() => undefined);
       if (!NO_LINKS.has(errno(error) ?? '')) throw error;
       return lockAs(path, await write(path, owner), owner);

@@ -5,6 +5,7 @@
  * full, and the next run knows whether it is whole.
  */
 import { basename, dirname } from 'node:path';
+import { asError } from '../errors.js';
 import type { DestinationContext } from './context.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
 import { clearDotlock } from './dotlock.js';
@@ -53,6 +54,8 @@ export class Mbox implements Destination {
   readonly #wait: number;
   #queue: Waiting[] = [];
   #working: Promise<void> | undefined;
+  /** Why something stands half in the mbox that could not be cut off. */
+  #stuck: Error | undefined;
   #closed = false;
   /** Ends the waiting for release(). */
   #letGo: () => void = () => undefined;
@@ -123,13 +126,21 @@ export class Mbox implements Destination {
   async #work(): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, batchLength(this.#queue));
+      const stuck = this.#stuck;
       try {
+        // What is written behind a message that is only half there would keep the next run from cutting it off.
+        if (stuck !== undefined) throw stuck;
         await this.#commit(batch);
       } catch (error) {
         // What stopped this batch stops those that wait, too.
-        const stopped = [...batch, ...this.#queue.splice(0)];
-        await Promise.all(stopped.map(({ held }) => held.drop()));
-        for (const { reject } of stopped) reject(failure(error, this.#path));
+        const waiting = this.#queue.splice(0);
+        const needed = this.#stuck === stuck ? [] : batch;
+        const dropped = needed.length > 0 ? waiting : [...batch, ...waiting];
+        await Promise.all([
+          ...needed.map(({ held }) => held.close()),
+          ...dropped.map(({ held }) => held.drop()),
+        ]);
+        for (const { reject } of [...batch, ...waiting]) reject(failure(error, this.#path));
       }
     }
     // At once with the look at the queue: whoever comes a moment later must find nobody at work, and begin.
@@ -146,7 +157,8 @@ export class Mbox implements Destination {
     try {
       locked = await this.#append(batch, spooled);
     } catch (error) {
-      await removeSpool();
+      // Only with its spool can the next run tell what is ours and cut it off.
+      if (this.#stuck === undefined) await removeSpool();
       throw error;
     }
     const finish = async (): Promise<void> => {
@@ -171,7 +183,9 @@ export class Mbox implements Destination {
       const end = await mboxEnd(file, stat.size, this.#context.eol);
       await Promise.all(this.#intents(batch, end, locked, spooled));
       const parts = [octetsOf(Buffer.from(end.pad)), ...batch.map(({ held }) => held)];
-      await this.#write(locked, end, parts);
+      await this.#write(locked, end, parts, async () => {
+        await Promise.allSettled(this.#intents(batch, end, locked, spooled, { unsynced: 1 }));
+      });
       return locked;
     } catch (error) {
       await locked.release();
@@ -179,23 +193,37 @@ export class Mbox implements Destination {
     }
   }
 
-  async #write({ file }: LockedMbox, end: MboxEnd, parts: readonly Octets[]): Promise<void> {
+  /** Writes and syncs all parts, or takes back what it wrote. @param doubt called where they stand there, unsynced, for good */
+  async #write(
+    { file }: LockedMbox,
+    end: MboxEnd,
+    parts: readonly Octets[],
+    doubt: () => Promise<void>,
+  ): Promise<void> {
+    let whole = false;
     try {
       await append(file, end.size, parts);
+      whole = true;
       await file.sync();
       if (end.size === 0) await this.#context.disk.syncDirectory(dirname(this.#path));
     } catch (error) {
-      // Where this fails, too, the intents are on disk, and with them the next run decides.
-      await cutOff(file, end.size, parts).catch(() => false);
+      if (await cutOff(file, end.size, parts).catch(() => false)) throw error;
+      this.#stuck = asError(error);
+      if (whole) await doubt();
       throw error;
     }
   }
 
+  /**
+   * @param doubt where the octets stand there and could not be synced: the system may show them to the next run and
+   * forget them later, so that run must not take them for delivered
+   */
   #intents(
     batch: readonly Waiting[],
     end: MboxEnd,
     { stat }: LockedMbox,
     spooled: string | undefined,
+    doubt: { readonly unsynced?: 1 } = {},
   ): Promise<void>[] {
     let offset = end.size + end.pad.length;
     let from = 0;
@@ -208,6 +236,7 @@ export class Mbox implements Destination {
         ...{ ino: stat.ino, start: end.size, anchor: end.anchor },
         ...{ pad: index === 0 ? end.pad : '', offset, length: held.length, sum },
         ...where,
+        ...doubt,
       };
       offset += held.length;
       if (held.path === undefined) from += held.length;

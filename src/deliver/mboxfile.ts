@@ -26,7 +26,7 @@ export function octetsOf(buffer: Buffer): Octets {
 }
 
 /** Some octets of a file. */
-export function octetsIn(file: DiskFile, from: number, length: number): Octets {
+export function octetsIn(file: Pick<DiskFile, 'read'>, from: number, length: number): Octets {
   return { length, read: (at, count, into) => file.read(from + at, Math.min(count, length - at), into) };
 }
 

@@ -4,7 +4,7 @@ import type { DiskFile } from '../disk.js';
 import type { Intent } from './destination.js';
 import { anchorAt, cutOff, octetsIn, octetsOf, piecesOf, sha256Of, type Octets } from './mboxfile.js';
 import { MboxScan } from './mboxscan.js';
-import type { Spool } from './spool.js';
+import type { Spool, SpoolFile } from './spool.js';
 
 /** Octets of a message by which a fragment of it is recognised. */
 const GLIMPSE = 64;
@@ -22,6 +22,8 @@ interface Work {
   readonly offset: number;
   readonly length: number;
   readonly sum: string;
+  /** Whether its sync failed: what can be read there now may be gone later. */
+  readonly unsynced: boolean;
   readonly spool: string;
   readonly from: number;
 }
@@ -31,7 +33,7 @@ export class MboxRecovery {
   readonly #file: DiskFile;
   readonly #spool: Spool;
   readonly #note: (sentence: string) => void;
-  readonly #spools = new Map<string, Promise<DiskFile | undefined>>();
+  readonly #spools = new Map<string, Promise<SpoolFile | undefined>>();
 
   constructor(file: DiskFile, spool: Spool, note: (sentence: string) => void) {
     this.#file = file;
@@ -47,7 +49,7 @@ export class MboxRecovery {
       await this.#file.sync();
       return [...delivered].map(({ uid }) => uid);
     } finally {
-      for (const file of this.#spools.values()) await (await file)?.close();
+      for (const file of this.#spools.values()) await file.then((each) => each?.close()).catch(ignore);
     }
   }
 
@@ -66,8 +68,9 @@ export class MboxRecovery {
     return new Set([...standing, ...(await this.#search(open))]);
   }
 
-  /** Whether the message is where it was meant to be. */
-  async #stands({ offset, length, sum }: Work, { size }: Stats): Promise<boolean> {
+  /** Whether the message is where it was meant to be, and no sync of it has failed. */
+  async #stands({ offset, length, sum, unsynced }: Work, { size }: Stats): Promise<boolean> {
+    if (unsynced) return false;
     return offset + length <= size && (await sha256Of(octetsIn(this.#file, offset, length))) === sum;
   }
 
@@ -98,7 +101,7 @@ export class MboxRecovery {
     return { length, read: (_, count) => Promise.resolve(Buffer.alloc(count)) };
   }
 
-  #open(name: string): Promise<DiskFile | undefined> {
+  #open(name: string): Promise<SpoolFile | undefined> {
     const known = this.#spools.get(name);
     if (known !== undefined) return known;
     const opened = this.#spool.open(name);
@@ -157,11 +160,16 @@ async function scan(octets: Octets, found: (content: string) => void): Promise<v
 }
 
 function read({ uid, details }: Intent): Work {
-  const { ino, start, anchor, pad, offset, length, sum, spool, from } = details;
+  const { ino, start, anchor, pad, offset, length, sum, unsynced, spool, from } = details;
   return {
     uid,
     ...{ ino: Number(ino), start: Number(start), anchor: String(anchor), pad: String(pad) },
     ...{ offset: Number(offset), length: Number(length), sum: String(sum) },
+    unsynced: unsynced !== undefined,
     ...{ spool: String(spool), from: Number(from) },
   };
+}
+
+function ignore(): void {
+  // Of a file that was only read nothing is lost.
 }

@@ -1,7 +1,7 @@
 /** Whole messages, kept until their destinations have them. */
 import { basename, join } from 'node:path';
 import { errno, type Disk, type DiskFile } from '../disk.js';
-import { failure } from './failure.js';
+import { failure, refusal } from './failure.js';
 import type { Filter } from './lines.js';
 import { directorySync, fill, NewFile } from './newfile.js';
 
@@ -51,12 +51,19 @@ export class Held {
 
   /** Gives back what it holds; afterwards it cannot be read. Never rejects. */
   async drop(): Promise<void> {
-    if (this.path === undefined) return;
+    await this.close();
+    if (this.path !== undefined) await this.#disk.unlink(this.path).catch(ignore);
+  }
+
+  /** The same, and its file stays for the next run. Never rejects. */
+  async close(): Promise<void> {
     const file = await this.#file?.catch(ignore);
     await file?.close().catch(ignore);
-    await this.#disk.unlink(this.path).catch(ignore);
   }
 }
+
+/** A file in the spool that is only read. */
+export type SpoolFile = Pick<DiskFile, 'read' | 'stat' | 'close'>;
 
 /** The files of one mailbox in the spool directory. */
 export class Spool {
@@ -113,11 +120,20 @@ export class Spool {
     }
   }
 
-  /** Opens a file of an earlier run by its bare name; undefined when it is not there. */
-  async open(name: string): Promise<DiskFile | undefined> {
+  /** Opens a file of an earlier run by its bare name; undefined when it is not there. It and its methods throw as while a destination is opened. */
+  async open(name: string): Promise<SpoolFile | undefined> {
     const path = join(this.#directory, basename(name));
-    if ((await this.#disk.lstat(path)) === undefined) return undefined;
-    return this.#disk.open(path, 'read');
+    const named = <T>(work: Promise<T>): Promise<T> =>
+      work.catch((error: unknown) => {
+        throw refusal(error, path);
+      });
+    if ((await named(this.#disk.lstat(path))) === undefined) return undefined;
+    const file = await named(this.#disk.open(path, 'read'));
+    return {
+      read: (position, length, into) => named(file.read(position, length, into)),
+      stat: () => named(file.stat()),
+      close: () => named(file.close()),
+    };
   }
 
   /** Removes a file that is no longer needed. Never rejects: what stays is swept by a later run. */
