@@ -128,7 +128,13 @@ export const nodeDisk: Disk = {
       // Another account may have made it meanwhile; its name is synced all the same before anyone relies on it.
       if (errno(error) !== 'EEXIST' || !(await isDirectory(path))) throw error;
     }
-    await nodeDisk.syncDirectory(parent);
+    try {
+      await nodeDisk.syncDirectory(parent);
+    } catch (error) {
+      // An existing directory is taken as it is, and this one may be gone tomorrow: the next run must make it anew.
+      await fs.rmdir(path).catch(() => undefined);
+      throw error;
+    }
   },
 
   link: (from, to) => fs.link(from, to),

@@ -17,9 +17,22 @@ export class WatchedDisk implements Disk {
   readonly calls: string[] = [];
   /** Called before each call. Throws to refuse it. */
   before: (call: string, path: string) => void = () => undefined;
+  /** Called when a call has been made. Throws to deny that it was. */
+  after: (call: string, path: string) => void = () => undefined;
+  /** With `tracing`: where in src/ each of the calls was made, as FILE:LINE. */
+  readonly callers: string[] = [];
+  tracing = false;
+  /** Writes and syncs of an open file after a sync of it had failed: nobody knows what they would mean. */
+  readonly afterFailedSync: string[] = [];
   /** Whether half of the data is written before a refused write. */
   tearing = false;
   readonly #open = new Set<DiskFile>();
+  readonly #disk: Disk;
+
+  /** @param disk the one that is watched */
+  constructor(disk: Disk = nodeDisk) {
+    this.#disk = disk;
+  }
 
   /** Takes all open files away, as the system does when a process dies: their locks are free. */
   async die(): Promise<void> {
@@ -40,36 +53,57 @@ export class WatchedDisk implements Disk {
     await file.close();
   }
 
-  #look(call: string, path: string): void {
+  #look(call: string, path: string, caller: string | undefined): void {
     this.calls.push(`${call} ${path}`);
+    if (caller !== undefined) this.callers.push(caller);
     this.before(call, path);
   }
 
+  #caller(): string | undefined {
+    return this.tracing ? callerInSource() : undefined;
+  }
+
   async open(path: string, how: OpenMode, mode?: number): Promise<DiskFile> {
+    const caller = this.#caller();
     await Promise.resolve();
-    this.#look(`open ${how}`, path);
-    const file = await nodeDisk.open(path, how, mode);
+    this.#look(`open ${how}`, path, caller);
+    const file = await this.#disk.open(path, how, mode);
     this.#open.add(file);
     return this.#watched(file);
   }
 
   #watched(file: DiskFile): DiskFile {
+    let syncFailed = false;
     const look = async <T>(call: string, work: () => Promise<T>): Promise<T> => {
+      const caller = this.#caller();
+      const sync = call.endsWith('sync');
       await Promise.resolve();
-      this.#look(call, file.path);
-      return work();
+      if (syncFailed && (sync || call === 'write')) this.afterFailedSync.push(`${call} ${file.path}`);
+      try {
+        this.#look(call, file.path, caller);
+        const result = await work();
+        this.after(call, file.path);
+        return result;
+      } catch (error) {
+        syncFailed ||= sync;
+        throw error;
+      }
     };
     return {
       fd: file.fd,
       path: file.path,
       write: async (data) => {
+        const made = { begun: false };
         try {
-          await look('write', () => Promise.resolve());
+          await look('write', () => {
+            made.begun = true;
+            return file.write(data);
+          });
         } catch (error) {
-          if (this.tearing && this.#open.has(file)) await file.write(data.subarray(0, data.length >> 1));
+          const torn = !made.begun && this.tearing && this.#open.has(file);
+          if (torn) await file.write(data.subarray(0, data.length >> 1));
           throw error;
         }
-        await file.write(data);
       },
       read: (position, length, into) => look('read', () => file.read(position, length, into)),
       stat: () => look('stat', () => file.stat()),
@@ -90,32 +124,41 @@ export class WatchedDisk implements Disk {
   }
 
   async #call<T>(call: string, path: string, work: () => Promise<T>): Promise<T> {
+    const caller = this.#caller();
     await Promise.resolve();
-    this.#look(call, path);
-    return work();
+    this.#look(call, path, caller);
+    const result = await work();
+    this.after(call, path);
+    return result;
   }
 
   mkdir(path: string, mode?: number): Promise<void> {
-    return this.#call('mkdir', path, () => nodeDisk.mkdir(path, mode));
+    return this.#call('mkdir', path, () => this.#disk.mkdir(path, mode));
   }
   link(from: string, to: string): Promise<void> {
-    return this.#call('link', to, () => nodeDisk.link(from, to));
+    return this.#call('link', to, () => this.#disk.link(from, to));
   }
   rename(from: string, to: string): Promise<void> {
-    return this.#call('rename', to, () => nodeDisk.rename(from, to));
+    return this.#call('rename', to, () => this.#disk.rename(from, to));
   }
   unlink(path: string): Promise<void> {
-    return this.#call('unlink', path, () => nodeDisk.unlink(path));
+    return this.#call('unlink', path, () => this.#disk.unlink(path));
   }
   readdir(path: string): Promise<string[]> {
-    return this.#call('readdir', path, () => nodeDisk.readdir(path));
+    return this.#call('readdir', path, () => this.#disk.readdir(path));
   }
   lstat(path: string): Promise<Stats | undefined> {
-    return this.#call('lstat', path, () => nodeDisk.lstat(path));
+    return this.#call('lstat', path, () => this.#disk.lstat(path));
   }
   syncDirectory(path: string): Promise<void> {
-    return this.#call('syncDirectory', path, () => nodeDisk.syncDirectory(path));
+    return this.#call('syncDirectory', path, () => this.#disk.syncDirectory(path));
   }
+}
+
+/** The line of src/ that asked for what is being done, as FILE:LINE. */
+function callerInSource(): string {
+  const { stack = '' } = new Error();
+  return /\/src\/([\w/]+\.ts:\d+)/.exec(stack)?.[1] ?? 'unknown';
 }
 
 /** The disk's methods as properties, so that a test can replace some of them. */
