@@ -149,6 +149,7 @@ export class FaultWorld {
           signal,
           now,
           keep: false,
+          acceptReset: false,
           emit: () => undefined,
           connect: () => this.server.connect(),
           identify: (listing, mailbox) => identify(listing, mailbox, seen),

@@ -52,7 +52,7 @@ class LiveMailbox implements Mailbox {
       uid,
     }));
     const octets = messages.reduce((sum, { size }) => sum + size, 0);
-    return Promise.resolve({ messages, octets, complete: true, notes: [] });
+    return Promise.resolve({ messages, octets, complete: true, uidl: true, notes: [] });
   }
 
   async *retrieve(wanted: readonly Listed[]): AsyncGenerator<Retrieved, void, undefined> {

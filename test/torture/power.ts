@@ -64,4 +64,4 @@ for (const kind of KINDS.filter(({ name }) => name === (values.fs ?? name))) {
   say(line);
   lines.push(line);
 }
-if (values.record && !stop.signal.aborted) await record('Power cuts', lines);
+if (values.record && !stop.signal.aborted) record('Power cuts', lines);

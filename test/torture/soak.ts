@@ -23,5 +23,5 @@ const seed = Number(values.seed);
 const result = await soak({ minutes: Number(values.minutes), seed, span: 5, rate: 6, lanes: 3, tell: say });
 const summary = summaryOf(result, seed);
 say(summary.join('\n'));
-if (values.record) await record('Soak', summary);
+if (values.record) record('Soak', summary);
 process.exitCode = isClean(result) ? 0 : 1;
