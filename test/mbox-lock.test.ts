@@ -167,7 +167,7 @@ describe('a dotlock', () => {
     ['of a living process of this machine', () => `${process.pid}:host.example`, 1000 * minute],
     ['that says nothing and is 3 minutes old', () => '', 3 * minute],
     ['of another machine that is 3 minutes old', () => `${deadPid()} elsewhere ${TAG}`, 3 * minute],
-    ['of another account of this machine', () => `${process.pid} host.example zzzzzzzz`, 1000 * minute],
+    ['of another account of this machine', () => `${process.pid} host.example zzzzzzzz\n`, 1000 * minute],
   ])('%s is respected', async (_, content, age) => {
     await lockOf(content(), age);
     await expect(box.impatient(20).deliver(message(1, MAIL), log)).rejects.toMatchObject({ code: 'LOCKED' });
@@ -220,7 +220,7 @@ describe('a dotlock', () => {
     await writeFile(`${mbox}.lock.${TAG}`, '');
     await recover(await box.open(), log);
     expect(await readdir(box.directory)).toEqual(['box']);
-    await lockOf('1 host.example zzzzzzzz', 1000 * minute);
+    await lockOf('1 host.example zzzzzzzz\n', 1000 * minute);
     await recover(await box.open(), log);
     expect(await readdir(box.directory)).toEqual(['box', 'box.lock']);
   });

@@ -119,12 +119,12 @@ function lockAs(path: string, id: Identity, owner: LockOwner): Dotlock {
   };
 }
 
-/** Removes what a dead run of this account left of the dotlock at `path`. @throws what the disk throws */
+/** Removes the dotlock at `path` where a dead run of this account left it, or it is stale. @throws what the disk throws */
 export async function clearDotlock(path: string, owner: LockOwner): Promise<void> {
   const { disk } = owner;
   const draft = draftOf(path, owner);
   const [found, second] = [await disk.lstat(path), await disk.lstat(draft)];
-  if (found?.isFile() === true && (isSame(second, found) || isOurs(await contentOf(path, disk), owner))) {
+  if (found?.isFile() === true && (isSame(second, found) || (await isStale(path, owner)))) {
     await disk.unlink(path);
   }
   // The last to go: until then it tells whose the lock is.
@@ -157,21 +157,22 @@ async function isStale(path: string, owner: LockOwner): Promise<boolean> {
   return known ? age > DEAD && !isAlive(Number(content.pid)) : age > UNKNOWN;
 }
 
-/** Nothing in it where it cannot be read or is gone this moment: it is judged by its age then. */
+/** Nothing in it where it cannot be read, is gone this moment or was cut short: it is judged by its age then. */
 async function contentOf(path: string, disk: Disk): Promise<Content> {
   let text = '';
   try {
     const file = await disk.open(path, 'read');
     try {
-      text = (await file.read(0, READ)).toString('latin1').trim();
+      text = (await file.read(0, READ)).toString('latin1');
     } finally {
       await file.close();
     }
   } catch (error) {
     if (errno(error) === undefined) throw error;
   }
-  const [pid = '', host = '', tag = ''] = text.split(/[\s:]+/);
-  return { pid, host, tag };
+  const [pid = '', host = '', tag = ''] = text.trim().split(/[\s:]+/);
+  // A power cut may leave the first digits of a number, and some other process may have that one.
+  return { pid: /[\n:]/.test(text) ? pid : '', host, tag };
 }
 
 /** Whether a process is there. Asking for a priority is allowed for every process, sending even signal 0 is not. */
