@@ -2,10 +2,10 @@
  * The memory of one mailbox: what has been delivered, what is on its way, what waits for removal. Written down before
  * it is acted on, kept as a journal that a person can read with grep.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Book, intentRecord, runRecord, seenRecord, toOctets, troubleRecord, VERSION } from './book.js';
 import type { Intent } from '../deliver/destination.js';
-import type { Disk, DiskFile } from '../disk.js';
+import type { Disk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { mailboxTag, type MailboxAddress } from '../identity.js';
 import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './journal.js';
@@ -94,7 +94,9 @@ async function openLocked(
     const seen = new LockedBook(path, new Journal(file, next, length), now, finish);
     for (const record of records) seen.apply(record);
     if (!sameHead(records[0], head)) throw foreignError(path, address);
-    await cutTornTail(file, text.length, length);
+    if (text.length > length) await file.truncate(length);
+    // A run that was killed may have left what it wrote, and the file's very name, to the system's memory.
+    await Promise.all([file.sync(), disk.syncDirectory(dirname(path))]);
     return seen;
   } catch (error) {
     await file.close();
@@ -133,12 +135,6 @@ export function headOf({ host, port, user }: MailboxAddress): JournalRecord {
 
 export function sameHead(got: JournalRecord | undefined, expected: JournalRecord): boolean {
   return got?.verb === expected.verb && got.fields.join(' ') === expected.fields.join(' ');
-}
-
-async function cutTornTail(file: DiskFile, size: number, length: number): Promise<void> {
-  if (size <= length) return;
-  await file.truncate(length);
-  await file.sync();
 }
 
 export async function readText(disk: Disk, path: string): Promise<string | undefined> {
