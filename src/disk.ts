@@ -38,7 +38,10 @@ export interface DiskFile {
 /** The calls. `mode` is a permission such as 0o600; the umask applies (the command sets 0o077 when it starts). */
 export interface Disk {
   open(path: string, how: OpenMode, mode?: number): Promise<DiskFile>;
-  /** Makes the directory (0o700 unless told) and its missing parents, and syncs what it made; an existing one is left as it is. */
+  /**
+   * Makes the directory (0o700 unless told) and its missing parents; an existing one is left as it is. Its name is on
+   * stable storage when it resolves, whoever made it, unless it is in a directory that this user cannot read.
+   */
   mkdir(path: string, mode?: number): Promise<void>;
   link(from: string, to: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
@@ -118,8 +121,12 @@ export const nodeDisk: Disk = {
   },
 
   async mkdir(path, mode = 0o700) {
-    if (await isDirectory(path)) return;
     const parent = dirname(path);
+    if (await isDirectory(path)) {
+      // A process that was killed may have made it and not synced it.
+      await nodeDisk.syncDirectory(parent).catch(ignoreUnsyncable);
+      return;
+    }
     if (parent !== path) await nodeDisk.mkdir(parent, mode);
     try {
       // One at a time: Node's own `recursive` tries for ever where a file system such as /proc has no room for any.
@@ -165,6 +172,13 @@ export const nodeDisk: Disk = {
 export function errno(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   return typeof code === 'string' ? code : undefined;
+}
+
+/** What fsync on a directory answers, or opening it, where there is nothing that this process could have made or could sync. */
+const UNSYNCABLE = new Set(['EACCES', 'EPERM', 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'EROFS']);
+
+function ignoreUnsyncable(error: unknown): void {
+  if (!UNSYNCABLE.has(errno(error) ?? '')) throw error;
 }
 
 async function isDirectory(path: string): Promise<boolean> {
