@@ -66,7 +66,7 @@ export class MaildirFolders {
     return join(this.#path, 'new', name);
   }
 
-  /** Makes what is missing. @throws CREATE where something else stands in the place of a folder. */
+  /** Makes what is missing, for good. @throws CREATE where something else stands in the place of a folder. */
   async prepare(): Promise<void> {
     await this.#disk.mkdir(this.#path);
     for (const folder of ['tmp', 'new', 'cur']) {
@@ -83,6 +83,8 @@ export class MaildirFolders {
         remedy: 'move it away, or deliver to another Maildir',
       });
     }
+    // Those that were there may be the work of a run that was killed before it could sync them.
+    await this.#disk.syncDirectory(this.#path);
   }
 
   /** A new file in tmp/, for a message. */
