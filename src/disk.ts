@@ -181,6 +181,14 @@ function ignoreUnsyncable(error: unknown): void {
   if (!UNSYNCABLE.has(errno(error) ?? '')) throw error;
 }
 
+/** What link() answers where a file system or a mount has no hard links. */
+const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EXDEV', 'EMLINK']);
+
+/** Whether link() failed because there are no hard links here, so that something else has to do. */
+export function hasNoLinks(error: unknown): boolean {
+  return NO_LINKS.has(errno(error) ?? '');
+}
+
 async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await fs.stat(path)).isDirectory();

@@ -316,12 +316,12 @@ describe('a failure that reaches further than its message', () => {
     expect(calls.at(-1)).toBe('close');
   });
 
-  it('of the memory, when a message is done: it is released, not counted and not removed', async () => {
+  it('of the memory, when a message is done: it is left for the next run, not counted and not removed', async () => {
     mailbox('a', 'b');
     seen.before = (call) =>
       call === 'done a' ? Promise.reject(new PopfetchError('STATE', 'no room')) : Promise.resolve();
     await expect(run({ delete: 'delivered' })).rejects.toMatchObject({ code: 'STATE' });
-    expect(calls.slice(-4)).toEqual(['intend a', 'stored a', 'release a', 'close']);
+    expect(calls.slice(-4)).toEqual(['intend a', 'stored a', 'leave a', 'close']);
     expect(tally.delivered).toBe(0);
     expect(types()).not.toContain('delivered');
   });

@@ -307,6 +307,16 @@ describe('rewriting', () => {
     return steps >= step;
   }
 
+  it('replaces the journal also where there are no hard links, and keeps none of the one before', async () => {
+    await writeFile(path, encodeWrite(OLD, 1), 'latin1');
+    disk.before = (call) => {
+      if (call === 'link') throw systemError('EPERM');
+    };
+    await rewriteJournal(disk, path, NEW);
+    expect(recordsIn(await readFile(path, 'latin1'))).toEqual(NEW);
+    expect(await disk.lstat(`${path}.old`)).toBeUndefined();
+  });
+
   it('leaves the journal as it was, and no file open, when the disk is full', async () => {
     await writeFile(path, encodeWrite(OLD, 1), 'latin1');
     disk.before = (call) => {

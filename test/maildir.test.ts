@@ -120,6 +120,17 @@ describe('delivery to a Maildir', () => {
     expect(disk.openFiles).toBe(0);
   });
 
+  it('keeps its name in tmp/ where the memory could not be told, so that the next run finds it whatever it is called then', async () => {
+    const destination = await open();
+    const delivery = await destination.deliver(message(1, MAIL), log);
+    await delivery.release(false);
+    const [stored] = await maildirMessages(maildir);
+    await rename(stored!.path, join(maildir, 'cur', 'renamed:2,S'));
+    expect(await recover(await open(), log)).toEqual(['uid 1']);
+    expect(await maildirMessages(maildir)).toHaveLength(1);
+    expect(await maildirLeftovers(maildir)).toEqual([]);
+  });
+
   it('shares directory syncs among deliveries that are under way together', async () => {
     const disk = failingDisk(() => undefined);
     const destination = await open({ disk });

@@ -2,6 +2,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { link, readdir, readFile, rename, unlink, utimes, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { nodeDisk } from '../src/disk.js';
+import { PopfetchError } from '../src/errors.js';
 import { failingDisk, fetchInto, message, NOW, type Place, recover, TAG } from './support/delivery.js';
 import type { MemoryLog } from './support/log.js';
 import { ENTRY, MAIL, MboxPlace, OTHERS } from './support/mbox.js';
@@ -72,6 +73,22 @@ describe('an mbox that another program has locked', () => {
     expect(await readdir(box.directory)).toEqual(['box']);
     expect(await place.spooled()).toEqual([]);
     expect(log.intents()).toEqual([]);
+  });
+
+  it('by the kernel ends the waiting when the run is interrupted, with nothing written', async () => {
+    await box.given(OTHERS);
+    await otherProcessLocks(mbox);
+    const controller = new AbortController();
+    const interruption = new PopfetchError('ABORTED', 'interrupted by SIGINT');
+    const delivered = box
+      .impatient(60_000, { signal: controller.signal })
+      .deliver(message(1, MAIL), log)
+      .catch((reason: unknown) => reason);
+    await readUntilDotlock();
+    controller.abort(interruption);
+    expect(await delivered).toBe(interruption);
+    expect(await box.text()).toBe(OTHERS);
+    expect(await place.spooled()).toEqual([]);
   });
 
   it('by the kernel makes the delivery wait until it lets go', async () => {

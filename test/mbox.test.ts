@@ -164,6 +164,23 @@ describe('delivery to an mbox', () => {
     expect(await place.spooled()).toEqual([]);
   });
 
+  it('keeps the spool, and no lock, where the memory could not be told of one of a batch', async () => {
+    const destination = await box.open();
+    await recover(destination, log);
+    const first = await destination.deliver(message(1, MAIL), log);
+    const others = [2, 3].map((n) => destination.deliver(message(n, MAIL), log));
+    await first.release();
+    const [second, third] = await Promise.all(others);
+    await Promise.all([second!.release(), third!.release(false)]);
+    expect(await readdir(box.directory)).toEqual(['box']);
+    expect(await place.spooled()).toHaveLength(1);
+    log.done('uid 1');
+    log.done('uid 2');
+    expect(await recover(await box.open(), log)).toEqual(['uid 3']);
+    expect(await mboxMessages(mbox)).toHaveLength(3);
+    expect(await place.spooled()).toEqual([]);
+  });
+
   it('holds both locks until all of a batch are released', async () => {
     const destination = await box.open();
     await recover(destination, log);

@@ -240,6 +240,24 @@ describe('popfetch state rebuild', () => {
     expect(await facts()).toEqual(before);
   });
 
+  test('makes a lost memory from the Maildir where only the content tells messages apart', async () => {
+    const server = await world.serve({ taro: MAIL }, { uidl: false });
+    await world.configure({ work: reach(server, { identity: 'hash' }) });
+    expect(await world.popfetch()).toEqual(SILENCE);
+    await rm(await journal());
+    expect((await world.popfetch()).code).toBe(74);
+    expect((await world.popfetch('check')).stdout).toContain(
+      'the memory of this mailbox is missing, although 4 messages of it are in maildir:~/work',
+    );
+    expect((await world.popfetch('state', 'mark-seen', '--all')).code).toBe(64);
+    expect((await world.popfetch('state', 'rebuild')).stdout).toBe(
+      'work: 4 messages recognised in ~/work, 0 on the server are new\n',
+    );
+    server.mailbox('taro').add(plain(5));
+    expect(await world.popfetch()).toEqual(SILENCE);
+    expect(await world.maildir('work')).toEqual(stored(...MAIL, plain(5)));
+  });
+
   test('mends a damaged memory, keeps the damaged file, and goes on', async () => {
     const server = await fetched();
     const text = await damage('DONE uid-2');

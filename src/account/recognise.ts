@@ -63,6 +63,25 @@ export async function recognise(
   });
 }
 
+/** All messages that lie in a Maildir and that the memory does not know, for a mailbox whose messages have no unique-ids. */
+export async function recogniseAll(
+  keys: readonly string[],
+  memory: Memory,
+  { find, now }: Pick<Sources, 'find' | 'now'>,
+): Promise<Entry[]> {
+  const known = new Set([...memory.entries()].map(({ key }) => key));
+  const entries: Entry[] = [];
+  for (const key of keys.filter((each) => !known.has(each))) {
+    const stored = await find(key);
+    if (stored === undefined) continue;
+    const { octets, sha256, headerSha256, destination, time } = stored;
+    const facts = { key, size: octets, octets, sha256, headerSha256, destination };
+    const times = { doneAt: Math.min(time, now), removedAt: undefined, goneAt: undefined };
+    entries.push({ uid: `\0${now}.${entries.length + 1}`, ...facts, ...times });
+  }
+  return entries;
+}
+
 /** A uid that several messages share had only one of them at first, whose file has the key of the bare uid. */
 async function lookUp(listed: Listed, { key, find }: Sources): Promise<Found | undefined> {
   const stored = await find(key(listed.uid));

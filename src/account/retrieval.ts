@@ -137,10 +137,12 @@ export class Retrieval {
     const message: Message = { uid, key, number, size, body };
     const log: DeliveryLog = this.#recognition?.guard(seen) ?? seen;
     const delivery = await destination.deliver(message, log);
+    let remembered = false;
     try {
       await seen.done(uid);
+      remembered = true;
     } finally {
-      await delivery.release();
+      await delivery.release(remembered);
     }
     const { octets } = delivery;
     this.#refusals = 0;

@@ -1,6 +1,7 @@
 /** `popfetch check`: whether everything is set up right, step by step, with what to do where it is not. Changes nothing. */
 import { lookup } from 'node:dns/promises';
 import { refuseRereading } from '../account/content.js';
+import { refuseLost } from '../account/lost.js';
 import type { Account } from '../config/account.js';
 import { table } from '../report/columns.js';
 import { errno, nodeDisk } from '../disk.js';
@@ -22,6 +23,7 @@ import {
   uidlFindings,
   type Finding,
 } from './findings.js';
+import { placesOf } from './maildirs.js';
 import { examinePlace } from './places.js';
 import type { Request } from './request.js';
 
@@ -146,7 +148,9 @@ async function presentedCertificate(account: Account, session: SessionOptions): 
 
 async function examineState(account: Account, state: string): Promise<Finding> {
   try {
-    return stateFinding(await readMemory(state, account, nodeDisk));
+    const memory = await readMemory(state, account, nodeDisk);
+    await refuseLost(account, memory ?? { fresh: true }, placesOf(account));
+    return stateFinding(memory);
   } catch (error) {
     if (error instanceof PopfetchError) return failure('state', error);
     throw error;

@@ -8,42 +8,61 @@ import { readStored, storedFiles, type StoredMail } from '../deliver/storedmail.
 import { errno, nodeDisk } from '../disk.js';
 import { mailboxTag } from '../identity.js';
 
-/** The paths of the Maildirs to which an account delivers. */
-export function maildirsOf({ deliver }: Account): string[] {
-  return deliver.flatMap((config) =>
+/** The Maildirs in which mail of an account may lie, by their names in the memory. */
+function namesOf({ deliver, rejected }: Account): ReadonlyMap<string, string> {
+  const paths = deliver.flatMap((config) =>
     typeof config === 'object' && 'maildir' in config ? [config.maildir] : [],
   );
+  const names = paths.map((path): [string, string] => [`maildir:${path}`, path]);
+  return new Map([
+    ...names,
+    ...(rejected === undefined ? [] : [[`rejected:${rejected}`, rejected] as const]),
+  ]);
+}
+
+/** The paths of the Maildirs in which mail of an account may lie. */
+export function maildirsOf(account: Account): string[] {
+  return [...namesOf(account).values()];
 }
 
 /** What {@link Destination.traces} says of all of them, without making anything. */
 export function placesOf(account: Account): Required<Pick<Destination, 'name' | 'traces'>> {
-  const paths = maildirsOf(account);
+  const names = namesOf(account);
   return {
-    name: paths.map((path) => `maildir:${path}`).join(', '),
+    name: [...names.keys()].join(', '),
     traces: async () => {
       let count = 0;
-      for (const path of paths) count += (await filesIn(path, mailboxTag(account))).size;
+      for (const path of names.values()) count += (await filesIn(path, mailboxTag(account))).size;
       return count;
     },
   };
 }
 
-/** Finds a message of the account in its Maildirs by its key. @throws DELIVERY where one cannot be read */
-export async function finder(account: Account): Promise<(key: string) => Promise<Stored | undefined>> {
+/** The mail of an account in its Maildirs. */
+export interface StoredMessages {
+  /** The keys of all. */
+  readonly keys: readonly string[];
+  /** Finds a message by its key. @throws DELIVERY where it cannot be read */
+  readonly find: (key: string) => Promise<Stored | undefined>;
+}
+
+/** Looks into the Maildirs of an account. @throws DELIVERY where one cannot be read */
+export async function storedMessages(account: Account): Promise<StoredMessages> {
   const tag = mailboxTag(account);
   const places = await Promise.all(
-    maildirsOf(account).map(async (path) => ({ path, files: await filesIn(path, tag) })),
+    [...namesOf(account)].map(async ([name, path]) => ({ name, path, files: await filesIn(path, tag) })),
   );
-  return async (key) => {
-    const found: { readonly path: string; readonly mail: StoredMail }[] = [];
+  const find = async (key: string): Promise<Stored | undefined> => {
+    const found: { readonly name: string; readonly mail: StoredMail }[] = [];
     for (const place of places) {
       const mail = await read(place, key, tag);
-      if (mail !== undefined) found.push({ path: place.path, mail });
+      if (mail !== undefined) found.push({ name: place.name, mail });
     }
     const [first] = found;
     if (first === undefined) return undefined;
-    return { ...first.mail, destination: found.map(({ path }) => `maildir:${path}`).join(' ') };
+    return { ...first.mail, destination: found.map(({ name }) => name).join(' ') };
   };
+  return { keys: [...new Set(places.flatMap(({ files }) => [...files.keys()]))], find };
 }
 
 interface Place {

@@ -1,11 +1,12 @@
 /** `popfetch state mark-seen`: messages on the server count as fetched, and are not. */
 import { identify } from '../account/identify.js';
+import { listed } from '../account/listed.js';
 import { refuseLost } from '../account/lost.js';
 import { asSeen } from '../account/recognise.js';
 import type { Account } from '../config/account.js';
 import { exitCode, PopfetchError } from '../errors.js';
 import { messageKey } from '../identity.js';
-import type { Listed } from '../pop3/mailbox.js';
+import type { Listed, Listing } from '../pop3/mailbox.js';
 import { plural } from '../report/quantities.js';
 import { atOnce, openMailbox, type SessionOptions } from '../run.js';
 import { seenRecord } from '../seen/book.js';
@@ -64,7 +65,9 @@ async function mark(
 ): Promise<{ readonly marked: number; readonly known: number }> {
   const mailbox = await openMailbox(account, session);
   try {
-    const listing = await identify(await mailbox.list(), mailbox, book);
+    const parts = { identify: (all: Listing) => identify(all, mailbox, book), seen: book, now: context.now };
+    const { listing, byContent } = await listed(account, parts, mailbox);
+    if (byContent) throw unnamed();
     for (const { uid, known } of listing.adopted)
       book.apply(seenRecord({ ...known, uid, removedAt: undefined, goneAt: undefined }));
     const wanted = flags.all ? listing.messages : onServer(words, listing.messages);
@@ -79,6 +82,16 @@ async function mark(
   } finally {
     mailbox.close();
   }
+}
+
+function unnamed(): PopfetchError {
+  return new PopfetchError(
+    'USAGE',
+    'here messages are known by their content only, and none can be marked unread',
+    {
+      remedy: 'fetch them with popfetch fetch',
+    },
+  );
 }
 
 function onServer(words: readonly string[], messages: readonly Listed[]): readonly Listed[] {

@@ -1,17 +1,18 @@
 /** `popfetch state rebuild`: a memory from what is left of it, from the Maildirs, and from the server. */
 import { identify } from '../account/identify.js';
-import { asSeen, recognise } from '../account/recognise.js';
+import { listed } from '../account/listed.js';
+import { asSeen, recognise, recogniseAll } from '../account/recognise.js';
 import type { Account } from '../config/account.js';
 import { readable, shellWord } from '../escape.js';
 import { messageKey } from '../identity.js';
-import type { Listed } from '../pop3/mailbox.js';
+import type { Listed, Listing } from '../pop3/mailbox.js';
 import { plural } from '../report/quantities.js';
 import { openMailbox, type SessionOptions } from '../run.js';
 import { seenRecord } from '../seen/book.js';
 import type { Entry } from '../seen/memory.js';
 import type { HeldMemory } from '../seen/holding.js';
 import { note, withSession, type Context } from './context.js';
-import { finder, maildirsOf, syncMaildirs } from './maildirs.js';
+import { maildirsOf, storedMessages, syncMaildirs } from './maildirs.js';
 import type { Request } from './request.js';
 import { onlyAccount, report, withHeld } from './held.js';
 
@@ -49,22 +50,31 @@ async function rebuildHeld(
   session: SessionOptions,
   now: number,
 ): Promise<Rebuilt> {
-  const find = await finder(account);
+  const { keys, find } = await storedMessages(account);
   const mailbox = await openMailbox(account, session);
   try {
-    const { messages, adopted, notes } = await identify(await mailbox.list(), mailbox, book);
+    const parts = {
+      identify: (all: Listing) => identify(all, mailbox, book),
+      seen: book,
+      now: () => now,
+    };
+    const { listing, byContent } = await listed(account, parts, mailbox);
+    const { messages, adopted, notes } = listing;
     let kept = [...book.entries()].length;
     for (const { uid, known } of adopted) {
       book.apply(seenRecord({ ...known, uid, removedAt: undefined, goneAt: undefined }));
     }
     const sources = { mailbox, find, now, key: (uid: string) => messageKey(account, uid) };
-    const recognised = await recognise(messages, book, sources);
+    const recognised = byContent
+      ? await recogniseAll(keys, book, sources)
+      : await recognise(messages, book, sources);
     for (const entry of recognised) book.apply(seenRecord(entry));
     const done = messages.filter(({ uid }) => bare.has(uid) && !book.has(uid));
     for (const entry of await asSeen(done, sources)) book.apply(seenRecord(entry));
     kept += done.length;
     await mailbox.quit();
-    const fresh = countNew(messages, recognised, book);
+    // Where only the content tells, every message has to be read to be known.
+    const fresh = byContent ? 0 : countNew(messages, recognised, book);
     return { kept, recognised: recognised.length, fresh, notes };
   } finally {
     mailbox.close();

@@ -106,10 +106,12 @@ export class All implements Destination {
     if (first === undefined) throw new Error('no destination');
     const delivery = await this.#deliverOne(first, message, held, log);
     if (rest.length === 0) return { ...delivery, stands: () => allStand([...earlier, delivery]) };
+    let remembered = false;
     try {
       await log.stored(message.uid, first.name);
+      remembered = true;
     } finally {
-      await delivery.release();
+      await delivery.release(remembered);
     }
     return this.#deliverEach(rest, message, held, log, [...earlier, delivery]);
   }

@@ -54,10 +54,10 @@ export interface Delivery {
   readonly octets: number;
   /**
    * To be called once the memory holds the message as done, on disk, or cannot: drops what was kept for a crash in
-   * between (temporary name, spool, lock). Never rejects: the message is stored, and no later failure changes that.
+   * between (temporary name, spool, lock). Where it is not `remembered`, what the next run needs to find it stays. Never rejects: the message is stored, and no later failure changes that.
    * May wait for the release of others that were delivered together, but not for another deliver().
    */
-  release(): Promise<void>;
+  release(remembered?: boolean): Promise<void>;
   /**
    * Looks once more, before the message is removed from the server: false where its copy is not there as it was
    * written. A copy that a reader has moved within its mailbox is there. Where nobody can look it is not defined.

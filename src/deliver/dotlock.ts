@@ -5,7 +5,7 @@
 import type { Stats } from 'node:fs';
 import { getPriority } from 'node:os';
 import { pid } from 'node:process';
-import { errno, type Disk } from '../disk.js';
+import { errno, hasNoLinks, type Disk } from '../disk.js';
 
 /** Milliseconds after which a lock is stale when its process is gone. */
 const DEAD = 2 * 60 * 1000;
@@ -15,9 +15,6 @@ const UNKNOWN = 5 * 60 * 1000;
 
 /** Octets of a lock that are read. */
 const READ = 256;
-
-/** What link() answers where there are no hard links. */
-const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
 
 /** Which file it is. */
 type Identity = Pick<Stats, 'dev' | 'ino' | 'mtimeMs'>;
@@ -74,7 +71,7 @@ async function create(path: string, owner: LockOwner): Promise<Dotlock> {
     const made = await disk.lstat(draft).catch(() => undefined);
     if ((made?.nlink ?? 0) < 2) {
       await disk.unlink(draft).catch(() => undefined);
-      if (!NO_LINKS.has(errno(error) ?? '')) throw error;
+      if (!hasNoLinks(error)) throw error;
       return lockAs(path, await write(path, owner), owner);
     }
   }

@@ -82,7 +82,7 @@ export class Maildir implements Destination {
     const visible = await this.#publish(name, this.#intent(message, facts, name, file.length), log);
     return {
       octets: facts.octets,
-      release: () => this.#folders.drop(name),
+      release: (remembered = true) => (remembered ? this.#folders.drop(name) : Promise.resolve()),
       stands: () => this.#stands(visible, message.key, file.length),
     };
   }

@@ -4,16 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { errno, type Disk, type DiskFile } from '../disk.js';
+import { errno, hasNoLinks, type Disk, type DiskFile } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import type { DestinationContext } from './context.js';
 import { failure } from './failure.js';
 import { LineFeeds } from './lines.js';
 import { directorySync } from './newfile.js';
 import { storedFiles } from './storedmail.js';
-
-/** What link() answers where a file system or a mount has no hard links. */
-const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EXDEV', 'EMLINK']);
 
 /** Names tried where one is taken. */
 const ATTEMPTS = 10;
@@ -125,9 +122,8 @@ export class MaildirFolders {
     } catch (error) {
       // Over NFS a repeated request may be answered with an error although the first one made the link.
       if (((await this.#disk.lstat(from))?.nlink ?? 0) > 1) return true;
-      const code = errno(error) ?? '';
-      if (code === 'EEXIST') return this.#same(from, to);
-      if (!NO_LINKS.has(code)) throw error;
+      if (errno(error) === 'EEXIST') return this.#same(from, to);
+      if (!hasNoLinks(error)) throw error;
       this.#hardLinks = false;
       return this.#move(from, to);
     }

@@ -161,8 +161,9 @@ export class Mbox implements Destination {
       if (this.#stuck === undefined) await removeSpool();
       throw error;
     }
-    const finish = async (): Promise<void> => {
+    const finish = async (remembered: boolean): Promise<void> => {
       await locked.release();
+      if (!remembered) return;
       await removeSpool();
       await Promise.all(batch.map(({ held }) => held.drop()));
     };
@@ -247,7 +248,7 @@ export class Mbox implements Destination {
   /** Says yes to all; true when all have been released and finish() is done, false when close() came first. */
   #resolve(
     batch: readonly Waiting[],
-    finish: () => Promise<void>,
+    finish: (remembered: boolean) => Promise<void>,
     stands: () => Promise<boolean>,
   ): Promise<boolean> {
     return new Promise((done) => {
@@ -256,13 +257,17 @@ export class Mbox implements Destination {
       };
       if (this.#closed) this.#letGo();
       let left = batch.length;
+      let all = true;
+      const leave = async (remembered: boolean): Promise<void> => {
+        all &&= remembered;
+        left -= 1;
+        if (left > 0) return;
+        await finish(all);
+        done(true);
+      };
       for (const { resolve, facts } of batch) {
-        const release = once(async () => {
-          left -= 1;
-          if (left > 0) return;
-          await finish();
-          done(true);
-        });
+        let leaving: Promise<void> | undefined;
+        const release = (remembered = true): Promise<void> => (leaving ??= leave(remembered));
         resolve({ octets: facts.octets, release, stands });
       }
     });
@@ -274,10 +279,4 @@ function batchLength(queue: readonly Waiting[]): number {
   let octets = 0;
   const full = queue.findIndex(({ held }) => (octets += held.length) >= BATCH_OCTETS);
   return Math.min(BATCH, full < 0 ? queue.length : full + 1);
-}
-
-/** The same work, done at most once however often it is asked for. */
-function once(work: () => Promise<void>): () => Promise<void> {
-  let done: Promise<void> | undefined;
-  return () => (done ??= work());
 }

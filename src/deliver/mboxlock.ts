@@ -30,9 +30,13 @@ const turns = new Turns<string>();
 /**
  * Opens and locks the mbox at `path`; made with mode 0600 when missing.
  * @param wait milliseconds to wait for other programs
- * @throws LOCKED when another program holds it for longer; CREATE when it is no plain file of its own; what the disk throws
+ * @throws LOCKED when another program holds it for longer; the reason of the signal when it aborts meanwhile; CREATE when it is no plain file of its own; what the disk throws
  */
-export async function lockMbox(path: string, owner: LockOwner, wait = LOCK_WAIT): Promise<LockedMbox> {
+export async function lockMbox(
+  path: string,
+  owner: LockOwner & { readonly signal: AbortSignal },
+  wait = LOCK_WAIT,
+): Promise<LockedMbox> {
   const endTurn = await turns.take(path);
   try {
     const deadline = performance.now() + wait;
@@ -41,7 +45,9 @@ export async function lockMbox(path: string, owner: LockOwner, wait = LOCK_WAIT)
       if (typeof got !== 'string') return ending(got, endTurn);
       const left = deadline - performance.now();
       if (left <= 0) throw heldBy(got, path, wait);
-      await sleep(Math.min(delay, left));
+      await sleep(Math.min(delay, left), undefined, { signal: owner.signal }).catch(() => {
+        throw owner.signal.reason;
+      });
     }
   } catch (error) {
     endTurn();

@@ -7,8 +7,8 @@
  */
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { errno, grouped, type Disk, type DiskFile } from '../disk.js';
-import { PopfetchError } from '../errors.js';
+import { errno, grouped, hasNoLinks, type Disk, type DiskFile } from '../disk.js';
+import { asError, PopfetchError } from '../errors.js';
 
 /** One record: a verb and its fields, which may hold any latin1 text. */
 export interface JournalRecord {
@@ -171,6 +171,10 @@ function unwritable(path: string, cause: unknown): PopfetchError {
   });
 }
 
+function unlessLinkless(error: unknown): void {
+  if (!hasNoLinks(error)) throw asError(error);
+}
+
 function ignore(): void {
   // For clean-up whose failure changes nothing.
 }
@@ -212,7 +216,8 @@ async function replaceJournal(
   }
   if (keep && ((await disk.lstat(path))?.size ?? 0) > 0) {
     if ((await disk.lstat(`${path}.old`)) !== undefined) await disk.unlink(`${path}.old`);
-    await disk.link(path, `${path}.old`);
+    // Where there are no hard links the one before is not kept: it is a help after damage, and no more.
+    await disk.link(path, `${path}.old`).catch(unlessLinkless);
   }
   await disk.rename(fresh, path);
   await disk.syncDirectory(dirname(path));

@@ -147,7 +147,7 @@ export class FakeDestination implements Destination {
       await log.intend(intentOf(uid, { key, size: message.size, octets: text.length }));
       this.stored[uid] = text;
       this.calls.push(`stored ${uid}`);
-      return { octets: text.length, release: () => this.#release(uid) };
+      return { octets: text.length, release: (remembered) => this.#release(uid, remembered) };
     } catch (error) {
       this.held -= 1;
       throw error;
@@ -163,9 +163,9 @@ export class FakeDestination implements Destination {
     return Buffer.concat(pieces).toString();
   }
 
-  #release(uid: string): Promise<void> {
+  #release(uid: string, remembered = true): Promise<void> {
     this.held -= 1;
-    this.calls.push(`release ${uid}`);
+    this.calls.push(`${remembered ? 'release' : 'leave'} ${uid}`);
     return Promise.resolve();
   }
 

@@ -92,7 +92,7 @@ export class WeakServer {
       size: this.#left.get(uid)!.length,
     }));
     const uidOf = (number: number): string => listed[number - 1]!.uid;
-    const listing: Listing = { messages: listed, octets: 0, complete: true, notes: [] };
+    const listing: Listing = { messages: listed, octets: 0, complete: true, uidl: true, notes: [] };
     const doomed = new Set<string>();
     const give = async function* (
       server: WeakServer,
@@ -262,6 +262,7 @@ async function withDestination(
         emit: () => undefined,
         now,
         signal,
+        acceptReset: false,
         keep: false,
       },
       tally,
