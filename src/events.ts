@@ -62,6 +62,8 @@ export type Event =
       readonly uid: string;
       readonly octets: number;
       readonly reason: SkipReason;
+      /** The server's words, where it refused. */
+      readonly serverText?: string;
       /** False when an earlier run has already reported it. */
       readonly first: boolean;
     }

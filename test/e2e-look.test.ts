@@ -166,8 +166,8 @@ describe('popfetch check', () => {
       server: { uidl: false },
       code: 76,
       line:
-        '  FAIL  uidl         the server has no UIDL, so that seen mail cannot be told from new: "unknown command"; ' +
-        'ask the provider for UIDL support; popfetch fetches nothing from this server, to double nothing',
+        '  FAIL  uidl         the server has no UIDL, so that seen mail cannot be told from new; ' +
+        'set delete: delivered; or identity: hash, and every run reads all messages again',
     },
     'the destination is something else': {
       fields: { deliver: { maildir: '~/file' } },
@@ -326,8 +326,8 @@ describe('popfetch config', () => {
     expect(schema.$schema).toBe('https://json-schema.org/draft/2020-12/schema');
     expect(Object.keys(schema.properties['accounts']?.additionalProperties?.properties ?? {}).sort()).toEqual(
       [
-        ...['auth', 'delete', 'deliver', 'disabled', 'eol', 'host', 'insecure', 'limit', 'maxSize', 'order'],
-        ...['password', 'port', 'timeout', 'tls', 'user'],
+        ...['auth', 'delete', 'deliver', 'disabled', 'eol', 'host', 'identity', 'insecure'],
+        ...['limit', 'maxSize', 'order', 'password', 'port', 'rejected', 'timeout', 'tls', 'user'],
       ],
     );
   });

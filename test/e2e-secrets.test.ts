@@ -137,7 +137,7 @@ describe('a server that repeats the password', () => {
     await world.configure({ work: reach(server, { delete: 'delivered' }) });
     const { code, stderr } = await world.popfetch('-vvv', '--trace', 'talk.log');
     expect(code).toBe(75);
-    expect(stderr).toContain('the server refuses to give message 2: "********"');
+    expect(stderr).toContain('message 2 (76 B) is refused by the server ("********") and stays there');
     const list = await world.popfetch('list');
     expect([list.code, list.stderr]).toEqual([
       0,

@@ -140,7 +140,7 @@ describe('a server that is not what it should be', () => {
     const watched = await world.popfetch('-v', '-a', 'bad');
     expect([watched.code, timeless(watched.stderr)[0]]).toEqual([
       75,
-      'popfetch: bad: message 2 (76 B) is refused by the server and stays there; the next run tries it again',
+      'popfetch: bad: message 2 (76 B) is refused by the server ("it is\\tstuck") and stays there; the next run tries it again',
     ]);
     expect(await world.popfetch('-a', 'bad')).toMatchObject({
       code: 75,
@@ -315,7 +315,7 @@ describe('a destination that cannot be made', () => {
     [
       'below a file',
       { maildir: '~/file/Mail' },
-      'deliver: ~/file/Mail: a part of the path is not a directory; choose another path for deliver',
+      'destination: ~/file/Mail: a part of the path is not a directory; choose another path for deliver',
     ],
     [
       'where something else is',

@@ -3,7 +3,7 @@ import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeWrite, parseJournal } from '../src/seen/journal.js';
-import { lateHook, reach, said, stored, World } from './support/e2e.js';
+import { lateHook, reach, said, stored, until, World } from './support/e2e.js';
 import { awkward, plain } from './support/messages.js';
 import type { TestServer } from './support/server.js';
 
@@ -111,6 +111,12 @@ describe('popfetch state list', () => {
 });
 
 describe('popfetch state forget', () => {
+  /** A file in a Maildir is named by the second: the same message in the same second is one file. */
+  async function anotherSecond(): Promise<void> {
+    const second = Math.floor(Date.now() / 1000);
+    await until(() => Math.floor(Date.now() / 1000) > second, 'the next second');
+  }
+
   test('makes one message new again, by its unique-id as it is shown', async () => {
     const server = await world.serve({ taro: [{ uid: '\xe9\\', data: plain(1) }, plain(2)] });
     await world.configure({ work: reach(server) });
@@ -119,6 +125,7 @@ describe('popfetch state forget', () => {
       ...SILENCE,
       stdout: 'work: 1 message forgotten; the next fetch brings again what is still on the server\n',
     });
+    await anotherSecond();
     await fetchesOnly(server, ['RETR 1'], [plain(1), plain(1), plain(2)]);
   });
 
@@ -138,11 +145,13 @@ describe('popfetch state forget', () => {
     await rm(await journal());
     expect((await world.popfetch()).code).toBe(74);
     expect(await world.popfetch('state', 'forget', '--all', '-q')).toEqual(SILENCE);
+    await anotherSecond();
     await fetchesOnly(server, ['RETR 1'], [plain(1), plain(1)]);
     expect(JSON.parse((await world.popfetch('state', 'forget', '--all', '--json')).stdout)).toEqual({
       account: 'work',
       forgotten: 1,
     });
+    await anotherSecond();
     await fetchesOnly(server, ['RETR 1'], [plain(1), plain(1), plain(1)]);
   });
 });

@@ -160,7 +160,7 @@ export class Retrieval {
     const error = new PopfetchError('REFUSED', message, { phase: 'retrieve', serverText, remedy });
     const told = await this.#blame(listed, 'server', error);
     this.#tally.skipped += 1;
-    const skip = { number, uid, octets: size, reason: 'refused', first: told } as const;
+    const skip = { number, uid, octets: size, reason: 'refused', first: told, serverText } as const;
     this.#parts.emit({ type: 'skipped', account: this.#account.name, ...skip });
   }
 

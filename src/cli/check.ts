@@ -5,7 +5,7 @@ import { refuseLost } from '../account/lost.js';
 import type { Account } from '../config/account.js';
 import { table } from '../report/columns.js';
 import { errno, nodeDisk } from '../disk.js';
-import { exitCode, PopfetchError, type Phase } from '../errors.js';
+import { asError, exitCode, PopfetchError, type Phase } from '../errors.js';
 import { readable } from '../escape.js';
 import { plural } from '../report/quantities.js';
 import { atOnce, openMailbox, type SessionOptions } from '../run.js';
@@ -149,12 +149,17 @@ async function presentedCertificate(account: Account, session: SessionOptions): 
 async function examineState(account: Account, state: string): Promise<Finding> {
   try {
     const memory = await readMemory(state, account, nodeDisk);
-    await refuseLost(account, memory ?? { fresh: true }, placesOf(account));
+    // A Maildir that cannot be looked into is a finding of its own.
+    await refuseLost(account, memory ?? { fresh: true }, placesOf(account)).catch(unlessLooking);
     return stateFinding(memory);
   } catch (error) {
     if (error instanceof PopfetchError) return failure('state', error);
     throw error;
   }
+}
+
+function unlessLooking(error: unknown): void {
+  if (!(error instanceof PopfetchError) || error.code === 'STATE') throw asError(error);
 }
 
 function describe(first: Finding, reports: readonly Report[], quiet: boolean): string {

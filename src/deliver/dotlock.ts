@@ -102,15 +102,19 @@ async function write(path: string, { disk, host, tag }: LockOwner): Promise<Iden
 
 function lockAs(path: string, id: Identity, owner: LockOwner): Dotlock {
   const { disk } = owner;
+  const held = async (): Promise<boolean> => {
+    const found = await disk.lstat(path);
+    // The time as well: a file that replaced ours may have got its inode number.
+    return isSame(found, id) && found?.mtimeMs === id.mtimeMs;
+  };
   return {
     async release() {
       try {
-        const found = await disk.lstat(path);
-        // The time as well: a file that replaced ours may have got its inode number.
-        if (isSame(found, id) && found?.mtimeMs === id.mtimeMs) await disk.unlink(path);
-        await disk.unlink(draftOf(path, owner));
+        if (await held()) await disk.unlink(path).catch(() => undefined);
+        // What could not be removed is stale from now on, and its second name says whose it is.
+        if (!(await held())) await disk.unlink(draftOf(path, owner));
       } catch {
-        // Stale from now on: the next run of this account takes it over.
+        // The next run of this account takes it over.
       }
     },
   };

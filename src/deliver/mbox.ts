@@ -163,9 +163,8 @@ export class Mbox implements Destination {
     }
     const finish = async (remembered: boolean): Promise<void> => {
       await locked.release();
-      if (!remembered) return;
-      await removeSpool();
-      await Promise.all(batch.map(({ held }) => held.drop()));
+      if (remembered) await removeSpool();
+      await Promise.all(batch.map(({ held }) => (remembered ? held.drop() : held.close())));
     };
     const size = batch.reduce((sum, { held }) => sum + held.length, locked.stat.size);
     const stands = async (): Promise<boolean> => {

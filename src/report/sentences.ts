@@ -76,7 +76,7 @@ export function skippedSentence(event: Extract<Event, { type: 'skipped' }>): str
       return `${message} is larger than maxSize and stays on the server; raise maxSize, or run ${show}`;
     }
     case 'refused':
-      return `${message} is refused by the server and stays there; the next run tries it again`;
+      return `${message} is refused by the server${said(event.serverText)} and stays there; the next run tries it again`;
     case 'changed':
       return `${message} has another size than when it was fetched, and is not removed from the server`;
     case 'failed':
@@ -91,6 +91,10 @@ export function skippedSentence(event: Extract<Event, { type: 'skipped' }>): str
 /** What a person can type to name a message: its unique-id where that needs no quoting, else its number. */
 function messageName(uid: string, number: number): string {
   return /^[\w.@%+=:,/-]+$/.test(uid) ? `uid:${uid}` : String(number);
+}
+
+function said(words = ''): string {
+  return words === '' ? '' : ` (${quoted(words)})`;
 }
 
 /** A server's words in quotes, escaped. */

@@ -63,7 +63,7 @@ export function faultsOf(kind: Kind, least: Expected): void {
     it(
       'while nothing is ever deleted from the server',
       async () => {
-        await survive(fresh(kind, 'never'), (await seen()).flatMap(oneFaultAt));
+        await survive(fresh(kind, 'never'), (await sitesOf(fresh(kind, 'never'))).flatMap(oneFaultAt));
       },
       TIME,
     );

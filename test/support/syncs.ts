@@ -165,7 +165,10 @@ function withoutSync(sync: Sync | undefined): Plugin {
 const weakCalls: Plugin = {
   name: 'weak-calls',
   setup(on) {
-    on.onResolve({ filter: /^node:fs\/promises$/ }, ({ path }) => ({ path, namespace: 'weak-calls' }));
+    on.onResolve({ filter: /^node:fs\/promises$/ }, ({ path, importer }) =>
+      // Other files look at what has nothing to do with mail: programs on PATH, certificates.
+      /^src\/(?!disk\.ts)/.test(relative(ROOT, importer)) ? undefined : { path, namespace: 'weak-calls' },
+    );
     on.onLoad({ filter: /.*/, namespace: 'weak-calls' }, () => ({ contents: CALLS_MODULE, loader: 'js' }));
   },
 };
