@@ -200,7 +200,7 @@ async function isDirectory(path: string): Promise<boolean> {
 
 /**
  * Shares one run of `work` among all who ask while the previous run is under way: a caller's promise settles with a
- * run that began after the call. This is how many deliveries share one sync.
+ * run that began after the call, and there is one run at a time. This is how many deliveries share one sync.
  */
 export function grouped(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined;
@@ -208,7 +208,8 @@ export function grouped(work: () => Promise<void>): () => Promise<void> {
   const start = (): Promise<void> => {
     next = undefined;
     const run = work().finally(() => {
-      if (running === run) running = undefined;
+      // Where somebody waits, the next run is as good as under way: who asks now must not begin another beside it.
+      if (next === undefined) running = undefined;
     });
     running = run;
     return run;
