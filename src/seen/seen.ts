@@ -75,7 +75,8 @@ async function openLocked(
   now: () => number,
 ): Promise<Seen> {
   const head = headOf(address);
-  if (((await disk.lstat(path))?.size ?? 0) === 0) {
+  const isNew = ((await disk.lstat(path))?.size ?? 0) === 0;
+  if (isNew) {
     await refuseLost(path, disk);
     await rewriteJournal(disk, path, [head]);
   }
@@ -96,7 +97,7 @@ async function openLocked(
     if (!sameHead(records[0], head)) throw foreignError(path, address);
     if (text.length > length) await file.truncate(length);
     // A run that was killed may have left what it wrote, and the file's very name, to the system's memory.
-    await Promise.all([file.sync(), disk.syncDirectory(dirname(path))]);
+    if (!isNew) await Promise.all([file.sync(), disk.syncDirectory(dirname(path))]);
     return seen;
   } catch (error) {
     await file.close();
