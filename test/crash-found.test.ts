@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DestinationContext } from '../src/deliver/context.js';
 import { openDestination } from '../src/deliver/index.js';
+import { grouped } from '../src/disk.js';
+import { Journal } from '../src/seen/journal.js';
 import { openSeen } from '../src/seen/seen.js';
 import { NOW, TAG } from './support/delivery.js';
 import { intentOf } from './support/fakes.js';
@@ -90,6 +92,45 @@ describe('after a run that was killed', () => {
       expect(namesIn(disk.image, '/a/b')).toEqual(['c']);
     },
   );
+});
+
+describe('grouped work', () => {
+  it('is never under way twice at once, however close upon its end it is asked for again', async () => {
+    for (let turns = 0; turns < 12; turns += 1) {
+      let underWay = 0;
+      let most = 0;
+      const ask = grouped(async () => {
+        underWay += 1;
+        most = Math.max(most, underWay);
+        for (let turn = 0; turn < 5; turn += 1) await Promise.resolve();
+        underWay -= 1;
+      });
+      const asked = [ask(), ask()];
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      asked.push(ask());
+      await Promise.all(asked);
+      expect(most, `asked after ${turns} turns`).toBe(1);
+    }
+  });
+
+  it('makes no promise about a record of the journal that is on its way to the disk for another', async () => {
+    for (let turns = 0; turns < 12; turns += 1) {
+      const disk = diskWith(emptyImage());
+      const journal = new Journal(disk.openNow('/journal', 'append'), 1);
+      const record = (uid: string): Promise<void> => journal.append({ verb: 'DONE', fields: [uid] });
+      const kept = async (uid: string): Promise<void> => {
+        await record(uid);
+        const node = disk.image.get(find(disk.image, '/journal') ?? 0);
+        expect(node?.kind === 'file' && node.durable.includes(`DONE ${uid}\n`), `${uid} after ${turns}`).toBe(
+          true,
+        );
+      };
+      const all = [kept('a'), kept('b')];
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      all.push(kept('c'));
+      await Promise.all(all);
+    }
+  });
 });
 
 describe('after a power cut', () => {

@@ -82,7 +82,13 @@ export class Cuts {
     for (const { directories, files, content } of this.#extremes()) {
       for (const file of files) {
         const last = file.pending.at(-1);
-        if (last?.data === undefined || last.data.length > most || this.#coarse.has(file.ino)) continue;
+        if (
+          last?.data === undefined ||
+          last.whole === true ||
+          last.data.length > most ||
+          this.#coarse.has(file.ino)
+        )
+          continue;
         const before = file.pending.slice(0, -1).reduce<Buffer>(changed, file.durable);
         const cuts: Buffer[] = [];
         for (let octets = 0; octets < last.data.length; octets += 1) cuts.push(tear(before, last, octets, 0));
@@ -210,7 +216,7 @@ function contentsOf(file: FileNode): Buffer[] {
   return subsets(file.pending).flatMap((survived) => {
     const last = survived.at(-1);
     const whole = survived.reduce<Buffer>(changed, file.durable);
-    if (last?.data === undefined) return [whole];
+    if (last?.data === undefined || last.whole === true) return [whole];
     const before = survived.slice(0, -1).reduce<Buffer>(changed, file.durable);
     const { length } = last.data;
     const half = length >> 1;
@@ -247,7 +253,7 @@ function chance(file: FileNode, random: Random): Buffer {
   for (const change of file.pending) {
     const luck = random();
     if (luck < 0.3) continue;
-    if (change.data === undefined || luck < 0.7) content = changed(content, change);
+    if (change.data === undefined || change.whole === true || luck < 0.7) content = changed(content, change);
     else {
       const octets = Math.floor(random() * change.data.length);
       const zeros = luck < 0.85 ? 0 : Math.floor(random() * (change.data.length - octets + 1));

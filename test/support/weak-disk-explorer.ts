@@ -23,15 +23,17 @@ import {
 import { problemsAtEnd, problemsOfLoss } from './weak-disk-verdict.js';
 import { WeakDisk } from './weak-disk.js';
 
-/** Octets of a write up to which it is torn at each of them. */
-const TORN = 1500;
-
 /** How far to go. */
 export interface Depth {
   /** Power cuts at one moment of which all are tried; above, as many by chance. */
   readonly cuts: number;
-  /** After a death of the process at each moment, or after some power cuts: power cuts by chance at each moment of the next run. */
-  readonly second: number;
+  /**
+   * After a death of the process or a power cut at each moment: how many power cuts by chance at each moment of the next
+   * run, besides those in which nothing or all survives. Default: no second crash.
+   */
+  readonly second?: number;
+  /** Octets of a write up to which it is torn at each of them. Default 0. */
+  readonly torn?: number;
   /** A second crash follows every n-th first one. Default 1. */
   readonly every?: number;
 }
@@ -67,11 +69,16 @@ export class Explorer {
     const first = await this.#firstRun(scenario);
     for (const [index, moment] of first.moments.entries()) {
       const story = [scenario.name, `power cut at ${index} (${moment.call})`];
-      for (const cut of this.#cuts(moment, depth.cuts, random)) {
+      for (const cut of this.#cuts(moment, depth, random)) {
         await this.#try(scenario, { ...moment, image: cut }, story, 2);
       }
+      if (scenario.reader === undefined) continue;
+      const read = { ...moment, image: this.#meanwhile(scenario, moment.image, 2) };
+      for (const cut of this.#cuts(read, depth, random)) {
+        await this.#try(scenario, { ...read, image: cut }, [...story, 'after the reader'], 2);
+      }
     }
-    if (depth.second > 0) await this.#twice(scenario, first.moments, depth, random);
+    if (depth.second !== undefined) await this.#twice(scenario, first.moments, depth, random);
   }
 
   /** Crashes runs whose calls overlap by chance, at moments and in ways that chance chooses, until so many new states were tried. @throws Unrecovered */
@@ -143,16 +150,16 @@ export class Explorer {
       const where = [...story, `power cut at ${index} (${next.call}) of the next run`];
       const cuts = this.#cutsOf(next);
       for (const image of cuts.extremes()) await this.#try(scenario, { ...next, image }, where, 3);
-      for (let times = 0; times < depth.second; times += 1) {
+      for (let times = 0; times < (depth.second ?? 0); times += 1) {
         await this.#try(scenario, { ...next, image: cuts.random(random) }, where, 3);
       }
     }
   }
 
-  *#cuts(moment: Moment, most: number, random: Random): Generator<Image> {
+  *#cuts(moment: Moment, { cuts: most, torn = 0 }: Depth, random: Random): Generator<Image> {
     const cuts = this.#cutsOf(moment);
     yield* cuts.extremes();
-    yield* cuts.torn(TORN);
+    yield* cuts.torn(torn);
     if (cuts.atMost(most)) yield* cuts.all();
     else {
       this.sampled += 1;
@@ -203,6 +210,8 @@ export class Explorer {
     const from = { ...moment, image: this.#meanwhile(scenario, moment.image, life) };
     const options = { life, locks: this.#locks, moments, ...(random === undefined ? {} : { random }) };
     const ran = await runOnce(this.#system, scenario, from, options);
+    // A run on a full disk ends as it can; what counts is the next one.
+    if (life === 1 && scenario.full !== undefined) return ran;
     this.#expect(ran.errors.map(String), story, moment.image);
     this.#expect(problemsAtEnd(ran.image, scenario), story, moment.image);
     const left = scenario.delete === 'delivered' && ran.left.length > 0;
@@ -237,6 +246,7 @@ export class Explorer {
     if (scenario.earlier !== undefined) {
       await disk.openNow(PLACES.mbox, 'append').write(Buffer.from(scenario.earlier, 'latin1'));
     }
+    if (scenario.halfMade === true) return halfMade(settled(disk.image), this.#locks);
     if (scenario.ballast === undefined) return settled(disk.image);
     const none = { ...scenario, messages: [] };
     const { image } = await runOnce(
@@ -255,6 +265,14 @@ export class Explorer {
 function settled(image: Image): Image {
   const [, all] = [...new Cuts(image).extremes()];
   return all ?? image;
+}
+
+/** What a run leaves that is killed while it makes the last folder of a Maildir. */
+async function halfMade(image: Image, locks: string): Promise<Image> {
+  const disk = new WeakDisk(image, { locks, now: () => START });
+  for (const folder of ['tmp', 'new']) await disk.mkdir(`${PLACES.maildir}/${folder}`);
+  disk.mkdirNow(`${PLACES.maildir}/cur`);
+  return disk.image;
 }
 
 async function addBallast(disk: WeakDisk, path: string, count: number): Promise<void> {

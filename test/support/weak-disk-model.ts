@@ -3,9 +3,10 @@
  * nobody has synced. Every one of them may survive a power cut or not, whatever becomes of the others.
  */
 
-/** A change to a file's content: octets put somewhere, or another length. */
+/** A change to a file's content: octets put somewhere (`whole`: not to be torn), or another length. */
 export type Change =
-  { readonly at: number; readonly data: Buffer } | { readonly length: number; readonly data?: undefined };
+  | { readonly at: number; readonly data: Buffer; readonly whole?: boolean }
+  | { readonly length: number; readonly data?: undefined };
 
 /** Changes to the names of one directory that happen all or none: `undefined` removes the name. */
 export type Naming = readonly (readonly [name: string, ino: number | undefined])[];

@@ -45,14 +45,20 @@ export interface Scenario {
   readonly earlier?: string;
   /** Records that the journal holds already and that a rewriting would drop. */
   readonly ballast?: number;
-  /** What a mail reader does between two runs. */
+  /** A run that was killed has made the Maildir, and the name of its last folder is not synced. */
+  readonly halfMade?: boolean;
+  /** In the first run the disk is full when this path is written to the n-th time: half of it is written. */
+  readonly full?: { readonly path: string; readonly nth: number };
+  /** Entries of an mbox that other programs add; how often they are there is their business. */
+  readonly strangers?: readonly string[];
+  /** What a mail reader does between two runs, or before the power fails. */
   readonly reader?: (disk: WeakDisk) => void;
 }
 
-/** Paths on the weak disk. */
+/** Paths on the weak disk. The spool is not in the directory of the state, lest the sync of one hide that of the other is missing. */
 export const PLACES = {
   state: '/home/state',
-  spool: '/home/state/spool',
+  spool: '/home/popfetch',
   maildir: '/home/Mail/box',
   mbox: '/home/spool/mbox',
   stdout: '/home/stdout',
@@ -185,6 +191,7 @@ export async function runOnce(
     locks: options.locks,
     now,
     hardLinks: scenario.hardLinks ?? true,
+    ...(options.life === 1 && scenario.full !== undefined ? { full: scenario.full } : {}),
     ...(options.moments === true ? { record } : {}),
     ...(random === undefined
       ? {}
@@ -213,10 +220,12 @@ interface World {
   readonly tally: parts.Tally;
 }
 
+/** Nobody interrupts a run here: crashes do. */
+const { signal } = new AbortController();
+
 /** As `run.ts` does it, with this disk and this server. */
 async function retrieval(system: System, scenario: Scenario, world: World): Promise<void> {
   const { disk, tally, now } = world;
-  const { signal } = new AbortController();
   const seenDisk = system.diskOver?.(disk) ?? disk;
   const memory = await system.openSeen(PLACES.state, ADDRESS, seenDisk, { wait: 0, signal, now });
   try {
@@ -234,7 +243,6 @@ async function withDestination(
   memory: Seen,
   disk: Disk,
 ): Promise<void> {
-  const { signal } = new AbortController();
   await disk.mkdir(PLACES.spool);
   const destination = await system.openDestination(scenario.deliver, {
     account: 'work',

@@ -3,7 +3,7 @@ import { lines, plain } from './messages.js';
 import { OTHERS } from './mbox.js';
 import { PLACES, type Scenario } from './weak-disk-runs.js';
 import type { WeakDisk } from './weak-disk.js';
-import { contentAt, namesIn } from './weak-disk-model.js';
+import { contentAt, find, namesIn } from './weak-disk-model.js';
 
 /** Small, and no two alike: one with lines that an mbox quotes, one that does not end in a line end. */
 const THREE = [
@@ -24,20 +24,43 @@ function scenario(name: string, changes: Pick<Scenario, 'deliver'> & Partial<Sce
 }
 
 /**
- * A mail reader that takes new mail to cur/ and syncs nothing. Only mail that the memory does not have as done: what
- * becomes of the rest is between the reader and the disk.
+ * New mail that the memory does not have as done, in a Maildir that is whole. What becomes of the rest when a mail
+ * reader has moved it is between the reader and the disk.
  */
-function readerMoves(disk: WeakDisk): void {
+function unfinished(disk: WeakDisk): string[] {
+  if (!namesIn(disk.image, PLACES.maildir).includes('cur')) return [];
   const journals = namesIn(disk.image, PLACES.state).filter((name) => name.endsWith('.journal'));
   const memory = journals
     .map((name) => contentAt(disk.image, `${PLACES.state}/${name}`)?.toString('latin1'))
     .join('');
-  for (const name of namesIn(disk.image, `${PLACES.maildir}/new`)) {
+  return namesIn(disk.image, `${PLACES.maildir}/new`).filter((name) => {
     const key = /K([a-z2-7]{26})/.exec(name)?.[1] ?? '';
     const uid = new RegExp(`INTENT (\\S+) ${key}`).exec(memory)?.[1];
-    if (uid === undefined || memory.includes(`DONE ${uid} `)) continue;
+    return uid !== undefined && !memory.includes(`DONE ${uid} `);
+  });
+}
+
+/** A mail reader that takes new mail to cur/ and syncs nothing. */
+function readerMoves(disk: WeakDisk): void {
+  for (const name of unfinished(disk)) {
     disk.renameNow(`${PLACES.maildir}/new/${name}`, `${PLACES.maildir}/cur/${name}:2,S`);
   }
+}
+
+/** A mail reader that gives new mail names of its own, for good. */
+function readerRenames(disk: WeakDisk): void {
+  for (const name of unfinished(disk)) {
+    const own = `1.reader${find(disk.image, `${PLACES.maildir}/new/${name}`) ?? ''}:2,`;
+    disk.renameNow(`${PLACES.maildir}/new/${name}`, `${PLACES.maildir}/cur/${own}`);
+    for (const folder of ['new', 'cur']) disk.syncDirectoryNow(`${PLACES.maildir}/${folder}`);
+  }
+}
+
+/** Another program that delivers to the mbox where it is not locked, and syncs nothing. */
+function anotherDelivers(disk: WeakDisk): void {
+  const content = contentAt(disk.image, PLACES.mbox)?.toString('latin1') ?? '';
+  if (!content.endsWith('\n\n') || find(disk.image, `${PLACES.mbox}.lock`) !== undefined) return;
+  disk.writeNow(PLACES.mbox, Buffer.from(OTHERS));
 }
 
 /** One message after the other: few enough states to try them all. */
@@ -61,12 +84,26 @@ export const GROUPED: readonly Scenario[] = (['never', 'delivered'] as const).fl
     hardLinks: false,
   }),
   scenario(`Maildir with a reader, delete: ${when}`, { deliver: maildir, delete: when, reader: readerMoves }),
+  scenario(`Maildir with a reader that renames, delete: ${when}`, {
+    ...{ deliver: maildir, delete: when, reader: readerRenames },
+  }),
   scenario(`mbox, delete: ${when}`, { deliver: mbox, delete: when }),
   scenario(`mbox whose last line has no end, eol: crlf, delete: ${when}`, {
     ...{ deliver: mbox, delete: when, earlier: 'From a\nx', eol: 'crlf' },
   }),
   scenario(`mbox without hard links, delete: ${when}`, { deliver: mbox, delete: when, hardLinks: false }),
   scenario(`Maildir and mbox, delete: ${when}`, { deliver: both, delete: when }),
+]);
+
+/** What goes wrong besides. */
+export const TROUBLED: readonly Scenario[] = (['never', 'delivered'] as const).flatMap((when) => [
+  scenario(`Maildir half made, with a reader, delete: ${when}`, {
+    ...{ deliver: maildir, delete: when, halfMade: true, reader: readerMoves },
+  }),
+  scenario(`mbox on a disk that is full once, with other mail, delete: ${when}`, {
+    ...{ deliver: mbox, delete: when, earlier: OTHERS, reader: anotherDelivers },
+    ...{ full: { path: PLACES.mbox, nth: 2 }, strangers: [OTHERS.slice(OTHERS.indexOf('\n') + 1)] },
+  }),
 ]);
 
 /** A server that forgets what it has sent. */

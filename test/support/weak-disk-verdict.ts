@@ -19,8 +19,9 @@ export function problemsAtEnd(image: Image, scenario: Scenario): string[] {
 function misplaced(config: DestinationConfig, image: Image, scenario: Scenario): string[] {
   const wanted = wantedIn(config, scenario);
   if (config === 'stdout') return missing(wanted, storedIn(config, image), 'stdout');
-  const found = [...storedIn(config, image)].sort().map(shown);
-  const all = [...wanted, ...earlierIn(config, scenario)].sort().map(shown);
+  const ours = (each: string): boolean => scenario.strangers?.includes(each) !== true;
+  const found = storedIn(config, image).filter(ours).sort().map(shown);
+  const all = [...wanted, ...earlierIn(config, scenario)].filter(ours).sort().map(shown);
   if (found.join('\n') === all.join('\n')) return [];
   return [
     `${JSON.stringify(config)} has\n    ${found.join('\n    ')}\n  in place of\n    ${all.join('\n    ')}`,

@@ -33,6 +33,8 @@ export interface WeakDiskOptions {
   readonly turns?: (call: 'sync' | 'other') => number;
   /** Called after each change with what is there now. */
   readonly record?: (image: Image, call: string) => void;
+  /** The disk is full at the n-th write to this path: half of it is written. */
+  readonly full?: { readonly path: string; readonly nth: number };
   /** Whether the file system has hard links. Default true. */
   readonly hardLinks?: boolean;
 }
@@ -46,6 +48,7 @@ export class WeakDisk implements Disk {
   readonly #open = new Set<WeakFile>();
   #nodes: Map<number, Node>;
   #next: number;
+  #writes = 0;
 
   constructor(image: Image, options: WeakDiskOptions) {
     this.#nodes = new Map(image);
@@ -169,10 +172,30 @@ export class WeakDisk implements Disk {
     this.#nodes.set(ino, synced(this.node(ino), begun));
   }
 
+  /** Appends to a file without waiting, all or nothing. */
+  writeNow(path: string, data: Buffer): void {
+    const ino = this.#present(path);
+    this.change(ino, { at: (this.node(ino) as FileNode).content.length, data, whole: true }, `write ${path}`);
+  }
+
+  /** Syncs the names in a directory without waiting. */
+  syncDirectoryNow(path: string): void {
+    const node = this.#directory(path);
+    this.#nodes.set(node.ino, synced(node, node.pending));
+  }
+
   node(ino: number): Node {
     const node = this.#nodes.get(ino);
     if (node === undefined) throw new Error(`nothing has the number ${ino}`);
     return node;
+  }
+
+  /** Whether a write to this path finds no room; to be asked once for each. */
+  isFull(path: string): boolean {
+    const { full } = this.#options;
+    if (full?.path !== path) return false;
+    this.#writes += 1;
+    return this.#writes === full.nth;
   }
 
   /** Changes a file's content. */
@@ -250,8 +273,11 @@ export class WeakFile implements DiskFile {
   async write(data: Buffer): Promise<void> {
     await this.disk.turn();
     const at = this.appends ? this.#content.length : this.#at;
+    const full = this.disk.isFull(this.path);
     // The memory is its owner's, who may use it again.
-    this.disk.change(this.ino, { at, data: Buffer.from(data) }, `write ${this.path}`);
+    const written = Buffer.from(full ? data.subarray(0, data.length >> 1) : data);
+    this.disk.change(this.ino, { at, data: written }, `write ${this.path}`);
+    if (full) throw systemError('ENOSPC');
     this.#at = at + data.length;
   }
 
