@@ -116,7 +116,7 @@ describe('grouped work', () => {
   it('makes no promise about a record of the journal that is on its way to the disk for another', async () => {
     for (let turns = 0; turns < 12; turns += 1) {
       const disk = diskWith(emptyImage());
-      const journal = new Journal(disk.openNow('/journal', 'append'), 1);
+      const journal = new Journal(disk.openNow('/journal', 'append'), 1, 0);
       const record = (uid: string): Promise<void> => journal.append({ verb: 'DONE', fields: [uid] });
       const kept = async (uid: string): Promise<void> => {
         await record(uid);
