@@ -41,11 +41,12 @@ function shortest(looks: readonly Course[]): Course {
   return { ...first, calls: Object.fromEntries(CALLS.map((call) => [call, fewest(call)])) };
 }
 
-/** Goes through all of them, `lanes` at a time; each outcome is told as it comes. */
+/** Goes through all of them, `lanes` at a time, and begins no more when the signal aborts; each outcome is told as it comes. */
 export async function sweep(
   points: readonly Point[],
   lanes: number,
   tell: (outcome: Outcome) => void = () => undefined,
+  signal = new AbortController().signal,
 ): Promise<Tally> {
   const queue = [...points];
   const tally = new Tally();
@@ -54,6 +55,7 @@ export async function sweep(
       const outcome = await goThrough(point);
       tally.add(outcome);
       tell(outcome);
+      if (signal.aborted) break;
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));

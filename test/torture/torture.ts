@@ -56,10 +56,10 @@ function list(counts: ReadonlyMap<string, number>): string {
   return sorted.map(([name, number]) => `${name} ${number}`).join(', ');
 }
 
-function summary(tally: Tally, seconds: number): string[] {
+function summary(tally: Tally, asked: number, seconds: number): string[] {
   const { points, dead, deaths, missed, torn, kills, by, wrong, failed } = tally;
   return [
-    `- Points: ${points}, in ${dead} of which the first run died by SIGKILL (${list(by)})`,
+    `- Points: ${points} of ${asked}, in ${dead} of which the first run died by SIGKILL (${list(by)})`,
     `- Deaths: ${deaths} (${list(kills)}), ${torn} of them in the middle of an mbox's message`,
     `- Runs that ended before they came to the place of their death: ${missed}`,
     `- Points with something wrong: ${failed.length} (${list(wrong)})`,
@@ -79,12 +79,21 @@ async function main(): Promise<void> {
   const named = values.point?.map(pointOf);
   const points = named ?? choose(await courses(), number(count, 'points'), number(seed, 'seed'), 'all');
   const start = performance.now();
-  const tally = await sweep(points, number(lanes, 'lanes'), progress(points.length));
-  const lines = summary(tally, (performance.now() - start) / 1000);
+  const tally = await sweep(points, number(lanes, 'lanes'), progress(points.length), interruption());
+  const lines = summary(tally, points.length, (performance.now() - start) / 1000);
   for (const line of lines) say(line);
   const command = `npm run torture -- --points ${count} --seed ${seed} --lanes ${lanes}`;
   if (values.record) record('Kill sweep', [...circumstances(command), ...lines, ...failures(tally)]);
   process.exitCode = tally.failed.length > 0 || tally.points === 0 ? 1 : 0;
+}
+
+/** Ctrl-C ends the sweep with what has been tried by then. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  process.once('SIGINT', () => {
+    controller.abort();
+  });
+  return controller.signal;
 }
 
 function failures({ failed }: Tally): string[] {
