@@ -29,6 +29,20 @@ describe('a server without UIDL', () => {
     expect(asked.flat()).toEqual([]);
   });
 
+  it('is refused where mail goes to several destinations, of which one might get it twice', async () => {
+    const server = await box.serve(three, { uidl: false });
+    const deliver = [{ maildir: box.maildir }, { mbox: `${box.home}/mbox` }];
+    const { outcome, asked } = await box.run(server, { delete: 'delivered', deliver });
+    expect(outcome.errors).toMatchObject([
+      {
+        code: 'PROTOCOL',
+        message: 'mail known by its content only cannot go to several destinations',
+        remedy: 'deliver to one of them, and let that one pass it on',
+      },
+    ]);
+    expect(asked.flat()).toEqual([]);
+  });
+
   it('is emptied where mail is removed once it is delivered', async () => {
     const server = await box.serve(three, { uidl: false });
     expect((await box.fetch(server, { delete: 'delivered' })).outcome).toMatchObject({

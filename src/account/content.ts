@@ -13,14 +13,23 @@ export function isByContent({ uidl, messages }: Listing, { identity }: Pick<Acco
   return messages.length > 0 && (identity === 'hash' || !uidl);
 }
 
-/** Whether reading everything again is worth it: where messages do not stay, or where somebody asked for it. */
-export function mayReread(account: Pick<Account, 'identity' | 'delete'>, keep: boolean): boolean {
-  return account.identity === 'hash' || (account.delete === 'delivered' && !keep);
-}
-
-/** @param keep whether this run removes nothing. @throws PROTOCOL where {@link mayReread} says no */
-export function refuseRereading(account: Pick<Account, 'identity' | 'delete'>, keep: boolean): void {
-  if (mayReread(account, keep)) return;
+/**
+ * Reading everything again is worth it only where messages do not stay, or where somebody asked for it. And a message
+ * that one of several destinations has while another failed could not be told from a new one by the next run.
+ * @param keep whether this run removes nothing
+ * @throws PROTOCOL where it cannot be done
+ */
+export function refuseRereading(
+  account: Pick<Account, 'identity' | 'delete' | 'deliver'>,
+  keep: boolean,
+): void {
+  if (account.deliver.length > 1) {
+    throw new PopfetchError('PROTOCOL', 'mail known by its content only cannot go to several destinations', {
+      phase: 'list',
+      remedy: 'deliver to one of them, and let that one pass it on',
+    });
+  }
+  if (account.identity === 'hash' || (account.delete === 'delivered' && !keep)) return;
   throw new PopfetchError('PROTOCOL', 'the server has no UIDL, so that seen mail cannot be told from new', {
     phase: 'list',
     remedy: 'set delete: delivered; or identity: hash, and every run reads all messages again',
