@@ -147,6 +147,9 @@ describe('a server that is not what it should be', () => {
       stderr:
         'popfetch: bad: retrieve: the server refuses to give message 2: "it is\\tstuck"; it is tried once a day\n',
     });
+    expect((await world.popfetch('status', '-a', 'bad')).stdout).toContain(
+      '  in trouble  1, on the server; tried again, and popfetch list says which\n',
+    );
     const asked = said(server, 'RETR').length;
     expect(await world.popfetch('-a', 'bad')).toEqual({ code: 0, stdout: '', stderr: '' });
     expect(said(server, 'RETR')).toHaveLength(asked);

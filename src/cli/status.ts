@@ -20,6 +20,8 @@ interface State {
   readonly remembered: number;
   /** Deliveries that were cut off and that the next fetch finishes. */
   readonly unfinished: number;
+  /** Messages that could not be delivered and are tried again. */
+  readonly troubled: number;
   /** Delivered messages that are still to be removed from the server. */
   readonly waiting: number;
   /** Those of them whose time has come. */
@@ -68,6 +70,7 @@ function stateOf(account: Account, memory: Memory | undefined, now: number): Sta
     lastRun: memory?.lastRun,
     remembered: entries.length,
     unfinished: memory?.unfinished().length ?? 0,
+    troubled: [...(memory?.troubles() ?? [])].length,
     waiting: times.length,
     due: times.length - later.length,
     nextDue: later.length === 0 ? undefined : later.reduce((a, b) => Math.min(a, b)),
@@ -75,7 +78,7 @@ function stateOf(account: Account, memory: Memory | undefined, now: number): Sta
 }
 
 function describe(state: State, now: number): string[] {
-  const { account, lastRun, remembered, unfinished, waiting, due, nextDue } = state;
+  const { account, lastRun, remembered, unfinished, troubled, waiting, due, nextDue } = state;
   const facts: string[][] = [
     [
       'last run',
@@ -89,6 +92,8 @@ function describe(state: State, now: number): string[] {
   }
   facts.push(['remembered', plural(remembered, 'message')]);
   if (unfinished > 0) facts.push(['unfinished', `${unfinished}; the next fetch finishes what was cut off`]);
+  if (troubled > 0)
+    facts.push(['in trouble', `${troubled}, on the server; tried again, and popfetch list says which`]);
   const next = nextDue === undefined ? '' : `, the next on ${moment(nextDue)}`;
   facts.push(['to remove', waiting === 0 ? 'nothing' : `${waiting}, ${due} due now${next}`]);
   return [

@@ -150,6 +150,10 @@ export class Book implements Memory {
     return this.#troubles.get(uid);
   }
 
+  troubles(): Iterable<Trouble> {
+    return this.#troubles.values();
+  }
+
   reported(uid: string): boolean {
     return this.#reported.has(uid);
   }
@@ -222,7 +226,9 @@ export class Book implements Memory {
       ),
       ...[...this.#reported].map((uid) => ({ verb: 'REPORTED', fields: [uid] })),
       ...[...this.#exceeds].map(([uid, octets]) => ({ verb: 'OUTGREW', fields: [uid, String(octets)] })),
-      ...[...this.#troubles].map(([uid, trouble]) => troubleRecord(uid, trouble)),
+      ...[...this.#troubles]
+        .filter(([, { lastAt }]) => lastAt + RETENTION > now)
+        .map(([uid, trouble]) => troubleRecord(uid, trouble)),
       ...(this.#lastRun === undefined ? [] : [runRecord(this.#lastRun)]),
     ];
   }
@@ -245,12 +251,12 @@ export class Book implements Memory {
     this.#stored.delete(uid);
     this.#reported.delete(uid);
     this.#exceeds.delete(uid);
-    this.#troubles.delete(uid);
   }
 
   #add(entry: Entry): void {
     this.#begun = true;
     this.#entries.set(entry.uid, entry);
+    this.#troubles.delete(entry.uid);
     const end = entry.uid.indexOf('\0');
     if (end >= 0) this.#shared.add(entry.uid.slice(0, end));
   }

@@ -64,6 +64,8 @@ export interface Memory {
   exceeds(uid: string): number;
   /** What stood in the way of this message in earlier runs; undefined where nothing did. */
   trouble(uid: string): Trouble | undefined;
+  /** The same of all messages that are still in trouble, or were when they were last listed. */
+  troubles(): Iterable<Trouble>;
   readonly lastRun: RunRecord | undefined;
 }
 

@@ -186,7 +186,7 @@ export class FakeSeen implements Seen {
   readonly #intents = new Map<string, Intent>();
   readonly #reported = new Set<string>();
   readonly #exceeds = new Map<string, number>();
-  readonly troubles = new Map<string, Trouble>();
+  readonly #troubles = new Map<string, Trouble>();
 
   constructor(
     readonly calls: string[],
@@ -221,13 +221,17 @@ export class FakeSeen implements Seen {
   }
 
   trouble(uid: string): Trouble | undefined {
-    return this.troubles.get(uid);
+    return this.#troubles.get(uid);
+  }
+
+  troubles(): Iterable<Trouble> {
+    return this.#troubles.values();
   }
 
   async failed(uid: string, kind: TroubleKind): Promise<Trouble> {
     await this.#record(`failed ${uid} ${kind}`);
     const trouble = { kind, count: (this.trouble(uid)?.count ?? 0) + 1, lastAt: 0 };
-    this.troubles.set(uid, trouble);
+    this.#troubles.set(uid, trouble);
     return trouble;
   }
 
