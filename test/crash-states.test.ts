@@ -32,7 +32,7 @@ describe('three messages, one after the other, and every state that a power cut 
 
   it.each(some.map((scenario) => [scenario.name, scenario] as const))(
     '%s',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (_, scenario) => {
       await explorer.explore(scenario, { cuts: ALL });
       expect(explorer.sampled).toBe(0);
@@ -46,7 +46,7 @@ describe('three messages at once, with every write torn at each of its octets:',
 
   it.each(some.map((scenario) => [scenario.name, scenario] as const))(
     '%s',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (_, scenario) => {
       await explorer.explore(scenario, { cuts: 50, torn: 1500 });
       expect(explorer.states).toBeGreaterThan(3000);
@@ -64,7 +64,7 @@ describe('three messages at once, a death of the process at every moment, and a 
 
   it.each(some.map((scenario) => [scenario.name, scenario] as const))(
     '%s',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (_, scenario) => {
       await explorer.explore(scenario, { cuts: 20, second: 0 });
       expect(explorer.states).toBeGreaterThan(300);
@@ -77,7 +77,7 @@ it.each(FULL.map((scenario) => [scenario.name, scenario] as const))('%s', async 
   expect(explorer.states).toBeGreaterThan(500);
 });
 
-it('crashes by chance, of calls that overlap by chance, once or twice', { timeout: 120_000 }, async () => {
+it('crashes by chance, of calls that overlap by chance, once or twice', { timeout: 300_000 }, async () => {
   await explorer.wander([...GROUPED, ...HALF_MADE, ...FORGETFUL, STDOUT], 10_000);
   expect(explorer.states).toBeGreaterThanOrEqual(10_000);
 });

@@ -25,11 +25,13 @@ export interface Sync {
   readonly text: string;
   readonly start: number;
   readonly end: number;
+  /** 1 for the first of its text in what it stands in. */
+  readonly nth: number;
 }
 
 /** `deliver/maildir.ts #write: file.sync()`: one name for one call, as long as the code around it stays. */
-export function nameOf({ file, within, text }: Sync): string {
-  return `${file.replace(/^src\//, '')} ${within}: ${text}`;
+export function nameOf({ file, within, text, nth }: Sync): string {
+  return `${file.replace(/^src\//, '')} ${within}: ${text}${nth === 1 ? '' : ` (${nth})`}`;
 }
 
 /** All of them, in the order of the files. */
@@ -58,7 +60,9 @@ function syncsIn(file: string): Sync[] {
       const start = node.getStart();
       const { line } = source.getLineAndCharacterOfPosition(start);
       const text = node.getText().replace(/\s+/g, ' ');
-      found.push({ file, line: line + 1, within: placeOf(node), text, start, end: node.getEnd() });
+      const within = placeOf(node);
+      const nth = 1 + found.filter((each) => each.within === within && each.text === text).length;
+      found.push({ file, line: line + 1, within, text, start, end: node.getEnd(), nth });
     }
     ts.forEachChild(node, visit);
   };

@@ -215,9 +215,9 @@ export class WeakDisk implements Disk {
     const stat = {
       ...{ dev: 1, ino, mtimeMs: node.mtimeMs, nlink: linksOf(this.#nodes, ino) },
       size: isFile ? node.content.length : 0,
-      isFile: () => isFile,
-      isDirectory: () => !isFile,
-      isSymbolicLink: () => false,
+      isFile: isFile ? yes : no,
+      isDirectory: isFile ? no : yes,
+      isSymbolicLink: no,
     };
     return stat as unknown as Stats;
   }
@@ -247,6 +247,9 @@ export class WeakDisk implements Disk {
     return node;
   }
 }
+
+const yes = (): boolean => true;
+const no = (): boolean => false;
 
 /** An open file of it. */
 export class WeakFile implements DiskFile {
