@@ -242,6 +242,19 @@ describe('a dotlock', () => {
     expect(await readdir(box.directory)).toEqual(['box', 'box.lock']);
   });
 
+  it('that is stale may be removed by another run at the same moment', async () => {
+    await lockOf(`${deadPid()} host.example zzzzzzzz\n`, 10 * minute);
+    const disk = {
+      ...nodeDisk,
+      unlink: async (path: string) => {
+        if (path === `${mbox}.lock`) await unlink(path);
+        await nodeDisk.unlink(path);
+      },
+    };
+    expect(await recover(await box.open({ disk }), log)).toEqual([]);
+    expect(await readdir(box.directory)).toEqual(['box']);
+  });
+
   it('that a power cut has emptied goes when the mbox is opened: its second name tells whose it was', async () => {
     await lockOf('', 0);
     await link(`${mbox}.lock`, `${mbox}.lock.${TAG}`);

@@ -6,6 +6,7 @@ import type { Stats } from 'node:fs';
 import { getPriority } from 'node:os';
 import { pid } from 'node:process';
 import { errno, hasNoLinks, type Disk } from '../disk.js';
+import { asError } from '../errors.js';
 
 /** Milliseconds after which a lock is stale when its process is gone. */
 const DEAD = 2 * 60 * 1000;
@@ -126,10 +127,15 @@ export async function clearDotlock(path: string, owner: LockOwner): Promise<void
   const draft = draftOf(path, owner);
   const [found, second] = [await disk.lstat(path), await disk.lstat(draft)];
   if (found?.isFile() === true && (isSame(second, found) || (await isStale(path, owner)))) {
-    await disk.unlink(path);
+    await disk.unlink(path).catch(unlessGone);
   }
   // The last to go: until then it tells whose the lock is.
   if (second !== undefined) await disk.unlink(draft);
+}
+
+/** Another run that delivers to the same mbox may remove the same stale lock at this moment. */
+function unlessGone(error: unknown): void {
+  if (errno(error) !== 'ENOENT') throw asError(error);
 }
 
 function isSame(found: Identity | undefined, id: Identity): boolean {
