@@ -231,7 +231,7 @@ describe('popfetch status', () => {
     expect(await popfetch('status')).toEqual([0, `work\n${never}home\n${never}`, '']);
     const [code, stdout, stderr] = await popfetch('status', '--json', '-a', 'old');
     expect([code, stderr]).toEqual([0, '']);
-    const nothing = { remembered: 0, unfinished: 0, waiting: 0, due: 0 };
+    const nothing = { remembered: 0, unfinished: 0, troubled: 0, waiting: 0, due: 0 };
     expect(JSON.parse(stdout)).toEqual({
       accounts: [{ account: 'old', lastRun: null, ...nothing, nextDue: null }],
     });

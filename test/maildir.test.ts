@@ -122,6 +122,7 @@ describe('delivery to a Maildir', () => {
 
   it('keeps its name in tmp/ where the memory could not be told, so that the next run finds it whatever it is called then', async () => {
     const destination = await open();
+    await recover(destination, log);
     const delivery = await destination.deliver(message(1, MAIL), log);
     await delivery.release(false);
     const [stored] = await maildirMessages(maildir);

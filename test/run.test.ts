@@ -397,7 +397,10 @@ describe.each(Object.entries(PLACES))('a connection that is lost, with delivery 
     expect(await fetchOne(one)).toMatchObject({
       delivered: 1,
       removed: 0,
-      errors: [{ code: 'LOST', phase: 'retrieve' }],
+      errors: [
+        { code: 'LOST', phase: 'retrieve' },
+        { code: 'REFUSED', phase: 'retrieve' },
+      ],
     });
     expect(server.sessions[0]!.verbs).not.toContain('QUIT');
     expect(await stored(place())).toEqual(['message 1']);
