@@ -7,11 +7,16 @@ import { builtWithout, findSyncs, nameOf } from './support/syncs.js';
 
 const SEED = process.env['POPFETCH_CRASH_SEED'] ?? 'mutations';
 
+const KEPT_FOR_PEOPLE =
+  'popfetch state rebuild keeps the damaged journal for a person to look at; no run reads it again';
+
 /** Syncs that no crash in the model needs, each with the reason why it is there. */
 const UNPROVEN: Readonly<Record<string, string>> = {
   'deliver/maildirfolders.ts syncShown: this.syncTmp()':
     'without hard links a crash may leave a moved file under both names, and on FAT they share their octets without ' +
     'knowing of each other: removing the old name would take them from the new one. In the model they know.',
+  'seen/holding.ts setAside: file.sync()': KEPT_FOR_PEOPLE,
+  'seen/holding.ts setAside: disk.syncDirectory(dirname(path))': KEPT_FOR_PEOPLE,
 };
 
 const syncs = findSyncs();
@@ -32,7 +37,7 @@ it('the source has syncs in each place that must have some, each under a name of
   const names = syncs.map(nameOf);
   expect(names.length).toBeGreaterThan(25);
   expect(new Set(names).size).toBe(names.length);
-  for (const file of ['maildir', 'maildirfolders', 'mbox', 'mboxfile', 'mboxrecovery', 'newfile', 'spool']) {
+  for (const file of ['maildir', 'maildirfolders', 'mbox', 'mboxrecovery', 'newfile', 'spool']) {
     expect(
       names.some((name) => name.startsWith(`deliver/${file}.ts `)),
       file,

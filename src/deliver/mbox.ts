@@ -8,6 +8,7 @@ import { basename, dirname } from 'node:path';
 import { asError } from '../errors.js';
 import type { DestinationContext } from './context.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
+import type { DiskFile } from '../disk.js';
 import { clearDotlock } from './dotlock.js';
 import { failure, refusal } from './failure.js';
 import { chain, Checksum, Intake, type Facts } from './lines.js';
@@ -207,9 +208,11 @@ export class Mbox implements Destination {
       await file.sync();
       if (end.size === 0) await this.#context.disk.syncDirectory(dirname(this.#path));
     } catch (error) {
-      if (await cutOff(file, end.size, parts).catch(() => false)) throw error;
+      const cut = await cutOff(file, end.size, parts).catch(() => false);
+      if (cut && !whole && (await isSynced(file))) throw error;
+      // A failed sync is not tried again on this file: whether the cut holds, the next run sees, with the spool.
       this.#stuck = asError(error);
-      if (whole) await doubt();
+      if (whole && !cut) await doubt();
       throw error;
     }
   }
@@ -271,6 +274,13 @@ export class Mbox implements Destination {
       }
     });
   }
+}
+
+async function isSynced(file: DiskFile): Promise<boolean> {
+  return file.sync().then(
+    () => true,
+    () => false,
+  );
 }
 
 /** How many of those that wait go into one batch. */
