@@ -298,7 +298,7 @@ describe('a delivery to an mbox that fails', () => {
     ['it cannot be appended', 'write', 'box', 'EDQUOT', 'quota'],
     ['it cannot be synced', 'sync', 'box', 'EIO', 'input/output error'],
     ['its directory cannot be synced', 'syncDirectory', 'mail', 'EIO', 'input/output error'],
-  ])('because %s says so, and leaves no trace', async (_, failing, where, code, words) => {
+  ])('because %s says so, and nothing of it can be seen', async (_, failing, where, code, words) => {
     await recover(await box.open(), log);
     let armed = true;
     const disk = failingDisk((call, path) =>
@@ -315,11 +315,15 @@ describe('a delivery to an mbox that fails', () => {
     }
     expect(await box.text()).toBe('');
     expect(await readdir(box.directory)).toEqual(['box']);
-    expect(await place.spooled()).toEqual([]);
+    // Whether what was cut off is gone for good is not known after a failed sync: the next run looks, with the spool.
+    const doubtful = failing.startsWith('sync') && where !== 'spool';
+    expect(await place.spooled()).toHaveLength(doubtful ? 1 : 0);
     expect(disk.openFiles).toBe(0);
     armed = false;
-    expect(await recover(destination, log)).toEqual([]);
-    await fetchInto(destination, log, message(1, MAIL));
+    const next = await box.open({ disk });
+    expect(await recover(next, log)).toEqual([]);
+    expect(await place.spooled()).toEqual([]);
+    await fetchInto(next, log, message(1, MAIL));
     expect(await box.text()).toBe(ENTRY);
   });
 
