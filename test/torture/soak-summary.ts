@@ -6,7 +6,7 @@ import type { SoakResult } from './soak-world.js';
 const SHOWN = 10;
 
 /** How a run may end: well, with temporary trouble, on nonsense, or by a signal, also before it listens to one. */
-const ENDS = ['0', '75', '76', '143', 'SIGKILL', 'SIGTERM'];
+const ENDS = ['0', '69', '75', '76', '143', 'SIGKILL', 'SIGTERM'];
 
 /** What a run may have to say to the faults of a soak. */
 const SENTENCES = [
