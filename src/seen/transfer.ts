@@ -10,7 +10,7 @@ import type { Entry } from './memory.js';
 const FORMAT = 1;
 
 /** What is known of a message that is not done. */
-export type Remark =
+type Remark =
   /** Octets that it is known to exceed. */
   | { readonly uid: string; readonly exceeds: number }
   /** Somebody was told that it is left alone. */

@@ -9,8 +9,8 @@ import { promptDisk } from './prompt-disk.js';
 import { systemError, WatchedDisk } from './watched-disk.js';
 
 /** What the disk may say. */
-export const ERRORS = ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS', 'EMFILE', 'EACCES'] as const;
-export type Errno = (typeof ERRORS)[number];
+const ERRORS = ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS', 'EMFILE', 'EACCES'] as const;
+type Errno = (typeof ERRORS)[number];
 
 /** How a message says it, in words or by the name of the error. */
 const WORDS: Readonly<Record<Errno, RegExp>> = {
@@ -49,7 +49,7 @@ export interface Site {
  * `plain`: this once. `half`: the same, and half of the data is written. `late`: the work is done, and denied. `lasting`:
  * from then on, on that file system, whatever such an error would hold up.
  */
-export type Manner = 'plain' | 'half' | 'late' | 'lasting';
+type Manner = 'plain' | 'half' | 'late' | 'lasting';
 
 /** How a call fails. */
 export interface Fault {
@@ -135,7 +135,7 @@ export function oneFaultAt(site: Site, index: number): Fault[] {
 }
 
 /** A fault in a sentence. */
-export function told({ site, occurrence, errno, manner }: Fault): string {
+function told({ site, occurrence, errno, manner }: Fault): string {
   return `${errno} (${manner}) at ${site.asked} from ${site.caller}, number ${occurrence}`;
 }
 
@@ -198,7 +198,7 @@ async function inTime(run: Promise<Ended>): Promise<Ended> {
  * Lets one call fail, looks at what that run leaves, lets the next one go through, and sees that a third has nothing
  * to do. @returns what is wrong, in sentences; undefined where the call was never made
  */
-export async function tried(start: Start, fault: Fault): Promise<string[] | undefined> {
+async function tried(start: Start, fault: Fault): Promise<string[] | undefined> {
   const world = await start();
   try {
     const before = { left: world.leftovers(), trouble: world.trouble() };

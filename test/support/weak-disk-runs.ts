@@ -71,7 +71,7 @@ export const START = Date.UTC(2026, 10, 3, 8, 2, 9);
 const LATER = 600_000;
 
 /** The messages of one mailbox. They are gone when QUIT has been heard, whatever becomes of the client. */
-export class WeakServer {
+class WeakServer {
   /** The uids that were retrieved in this life. */
   readonly retrieved: string[] = [];
   readonly #left: Map<string, Buffer>;

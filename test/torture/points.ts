@@ -30,7 +30,7 @@ export interface Course extends Omit<Point, 'kills'> {
 }
 
 /** Node's own number of threads for files. */
-export const THREADS = 4;
+const THREADS = 4;
 
 /** As it is written on a command line: `mbox:delivered:fsync.7:event.12:write.3x4`. */
 export function nameOf({ destination, deletion, kills }: Point): string {
@@ -60,7 +60,7 @@ function killOf(text: string): Kill {
 }
 
 /** Numbers from 0 up to 1 that a seed decides (mulberry32). */
-export function random(seed: number): () => number {
+function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -20,7 +20,7 @@ export interface SoakAccount {
 }
 
 /** Two accounts deliver there. */
-export const SHARED = 'shared.mbox';
+const SHARED = 'shared.mbox';
 
 const DESTINATIONS: readonly (readonly Place['kind'][])[] = [
   ['maildir'],
