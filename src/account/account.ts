@@ -10,6 +10,7 @@
  */
 import type { Account } from '../config/account.js';
 import { PopfetchError } from '../errors.js';
+import { shellWord } from '../escape.js';
 import type { Listed, Mailbox } from '../pop3/mailbox.js';
 import type { Memory } from '../seen/memory.js';
 import type { Identified } from './identify.js';
@@ -44,9 +45,9 @@ export async function rehearse(
 ): Promise<void> {
   const mailbox = await parts.connect();
   try {
-    const { listing, byContent, question } = await listed(account, parts, mailbox);
+    const { listing, byContent } = await listed(account, parts, mailbox);
     if (byContent) refuseRereading(account, parts.keep);
-    if (question !== undefined) warn(account, parts, question);
+    if (listing.question !== undefined) warn(account, parts, listing.question);
     const decisions = planned(account, parts, listing, tally);
     for (const decision of skippedOf(decisions)) tellSkipped(account, parts, decision, tally);
     for (const { message, action } of decisions) {
@@ -131,10 +132,12 @@ function relist(account: Account, parts: Parts): (mailbox: Mailbox) => Promise<I
 async function demandListed(account: Account, parts: Parts, mailbox: Mailbox): Promise<ListedMailbox> {
   const all = await listed(account, parts, mailbox);
   if (all.byContent) refuseRereading(account, parts.keep);
-  if (all.question !== undefined && !parts.acceptReset) {
-    throw new PopfetchError('PROTOCOL', all.question, {
+  const { question } = all.listing;
+  if (question !== undefined && !parts.acceptReset) {
+    const name = shellWord(account.name);
+    throw new PopfetchError('PROTOCOL', question, {
       phase: 'list',
-      remedy: `look at it with popfetch list -a ${account.name}; if all of that is to be fetched, run popfetch fetch -a ${account.name} --accept-uid-reset`,
+      remedy: `look at it with popfetch list -a ${name}; if all of that is to be fetched, run popfetch fetch -a ${name} --accept-uid-reset`,
     });
   }
   for (const { uid, known } of all.listing.adopted) await parts.seen.adopt(uid, known);

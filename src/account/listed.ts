@@ -10,8 +10,6 @@ export interface ListedMailbox {
   readonly listing: Identified;
   /** Whether its uids are made up, because only the content tells what is known. */
   readonly byContent: boolean;
-  /** What only a person can decide before anything is fetched, as a sentence. */
-  readonly question: string | undefined;
 }
 
 /** Lists the mailbox. The memory may be missing. @throws what listing and TOP throw */
@@ -23,8 +21,7 @@ export async function listed(
   const listing = await mailbox.list();
   if (isByContent(listing, account)) {
     const fresh = withFreshUids(listing, seen, now());
-    return { listing: { ...fresh, adopted: [], question: undefined }, byContent: true, question: undefined };
+    return { listing: { ...fresh, adopted: [], question: undefined }, byContent: true };
   }
-  const identified = await identify(listing, mailbox);
-  return { listing: identified, byContent: false, question: identified.question };
+  return { listing: await identify(listing, mailbox), byContent: false };
 }

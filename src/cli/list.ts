@@ -66,12 +66,12 @@ async function examine(
         seen: memory,
         now: () => now,
       };
-      const { listing, byContent, question } = await listed(account, parts, client);
+      const { listing, byContent } = await listed(account, parts, client);
       const { headers, notes } = await headersOf(client, listing);
       // No message was retrieved, so that no server can take QUIT for a wish to delete.
       await client.quit();
       const unclear = byContent ? 'only reading the messages tells which of them are new' : undefined;
-      const doubts = [unclear, question].filter((each) => each !== undefined);
+      const doubts = [unclear, listing.question].filter((each) => each !== undefined);
       const rows = plan(listing, memory, account, now)
         .sort((a, b) => a.message.number - b.message.number)
         .map((decision) => ({

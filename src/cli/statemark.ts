@@ -87,7 +87,7 @@ async function mark(
 function unnamed(): PopfetchError {
   return new PopfetchError(
     'USAGE',
-    'here messages are known by their content only, and none can be marked unread',
+    'here messages are known by their content only, and none can be marked as seen',
     {
       remedy: 'fetch them with popfetch fetch',
     },

@@ -9,14 +9,12 @@ import { failure } from './failure.js';
 import { Intake } from './lines.js';
 import { mailFrom } from './lmtplines.js';
 import { lmtpFailure, LmtpSession, Refusal, type Envelope } from './lmtpsession.js';
+import { HEAD } from './sender.js';
 import type { Held, Spool } from './spool.js';
 import { Turns } from './turns.js';
 
 /** Milliseconds for the message in hand once the run is to end. */
 const GRACE = 4000;
-
-/** Octets of a message in which its Return-Path is looked for. */
-const HEAD = 65_536;
 
 /**
  * One recipient at an LMTP server. Line ends are always CRLF on the way there; a lone CR or LF becomes one, and a last
