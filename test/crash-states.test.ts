@@ -7,8 +7,8 @@ import { Explorer } from './support/weak-disk-explorer.js';
 import { FORGETFUL, FULL, GROUPED, HALF_MADE, SERIAL, STDOUT } from './support/weak-disk-scenarios.js';
 import { SOURCE } from './support/weak-disk-system.js';
 
-/** Another one for every run of the tests. A failure says it; with it in the environment, the failure comes again. */
-const SEED = process.env['POPFETCH_CRASH_SEED'] ?? String(Date.now());
+/** The same for every run of the tests, so that a failure is of the change at hand. `npm run torture:states` takes others. */
+const SEED = process.env['POPFETCH_CRASH_SEED'] ?? '1';
 
 /** More than one moment has: all are tried. */
 const ALL = 100_000;

@@ -56,10 +56,15 @@ function readerRenames(disk: WeakDisk): void {
   }
 }
 
-/** Another program that delivers to the mbox where it is not locked, and syncs nothing. */
+/**
+ * Another program that delivers to the mbox where it is not locked, and syncs nothing. Not behind a part of a message,
+ * which would then have to stay. (A part may end like a whole one: with the empty line behind its header.)
+ */
 function anotherDelivers(disk: WeakDisk): void {
   const content = contentAt(disk.image, PLACES.mbox)?.toString('latin1') ?? '';
-  if (!content.endsWith('\n\n') || find(disk.image, `${PLACES.mbox}.lock`) !== undefined) return;
+  const last = content.slice(content.lastIndexOf('\nFrom ') + 1);
+  if (last !== '' && !/\n\n.*\n\n$/s.test(last)) return;
+  if (find(disk.image, `${PLACES.mbox}.lock`) !== undefined) return;
   disk.writeNow(PLACES.mbox, Buffer.from(OTHERS));
 }
 
