@@ -156,6 +156,19 @@ describe('popfetch state forget', () => {
   });
 });
 
+test('popfetch state forget --all forgets in which messages there was trouble, too', async () => {
+  const server = await world.serve({ taro: [plain(1)] });
+  server.overrides['RETR'] = '-ERR not now';
+  await world.configure({ work: reach(server) });
+  for (let runs = 0; runs < 3; runs += 1) expect((await world.popfetch()).code).toBe(75);
+  delete server.overrides['RETR'];
+  // Told of, it would wait for a day.
+  expect((await world.popfetch()).code).toBe(0);
+  expect(said(server, 'RETR')).toHaveLength(3);
+  expect((await world.popfetch('state', 'forget', '--all', '-q')).code).toBe(0);
+  await fetchesOnly(server, ['RETR 1'], [plain(1)]);
+});
+
 describe('popfetch state mark-seen', () => {
   test('--all keeps the next runs from fetching and from removing what is there now', async () => {
     const server = await world.serve({ taro: [plain(1), plain(2)] });

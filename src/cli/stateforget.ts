@@ -5,8 +5,8 @@ import type { Context } from './context.js';
 import type { Request } from './request.js';
 import { meant, onlyAccount, report, withHeld } from './held.js';
 
-/** Records of a message that is done. What is on its way stays: the next run has to finish it. */
-const ABOUT_DONE = new Set(['SEEN', 'REPORTED', 'OUTGREW']);
+/** Records of a message that is done, or could not be had. What is on its way stays: the next run has to finish it. */
+const ABOUT_DONE = new Set(['SEEN', 'REPORTED', 'OUTGREW', 'TROUBLE']);
 
 /**
  * Forgets whole or not at all. With --all a memory that is lost or damaged is begun anew, too.
