@@ -124,13 +124,18 @@ describe('reading a line', () => {
   });
 
   it('gives up when the server is silent', async () => {
-    const connection = await hearing('+OK\r\n', { timeouts: { ...LONG, reply: 30 } });
-    await connection.readLine(undefined, LONG.reply);
+    const connection = await hearing('+OK\r\n', {
+      timeouts: { ...LONG, greeting: LONG.reply, reply: 30, quit: 20 },
+    });
+    await connection.readLine(undefined, 'greeting');
     await expect(connection.readLine()).rejects.toMatchObject({
       code: 'TIMEOUT',
       message: 'the server did not send an answer within 0.03 s',
     });
-    await expect(connection.readLine(undefined, 20)).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(connection.readLine(undefined, 'quit')).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: 'the server did not send an answer within 0.02 s',
+    });
   });
 
   it('gives up on a server that sends an octet now and then', async () => {
@@ -144,8 +149,10 @@ describe('reading a line', () => {
         },
       },
     });
-    const connection = await reach(server, { timeouts: { ...LONG, reply: 100 } });
-    await connection.readLine(undefined, LONG.reply);
+    const connection = await reach(server, {
+      timeouts: { ...LONG, greeting: LONG.reply, reply: 100 },
+    });
+    await connection.readLine(undefined, 'greeting');
     connection.send('NOOP');
     await expect(connection.readLine()).rejects.toMatchObject({ code: 'TIMEOUT' });
   });

@@ -123,6 +123,8 @@ const ROOMS: Readonly<
 const EXCEPTIONS: Readonly<Record<string, string>> = {
   'deliver/lmtpsession.ts -> wire/dial.ts':
     'an LMTP server is reached over a socket, and sockets are for wire/',
+  'config/account.ts -> wire/limits.ts':
+    'what a server may send and take has its limits in one place; constants',
   'account/identify.ts -> deliver/lines.ts': 'headers are compared by the hash that a delivery records; pure',
 };
 

@@ -1,4 +1,5 @@
 /** What a config comes to: accounts with every field filled in, and the defaults they are filled in with. Types and constants only. */
+import { DEADLINES, MESSAGE } from '../wire/limits.js';
 
 /** Where a password comes from. A `value` stands in the file itself. */
 export type PasswordSource =
@@ -78,11 +79,17 @@ export const DEFAULTS = {
   insecure: false,
   delete: 'never',
   limit: 0,
-  maxSize: 256 * 1024 ** 2,
+  maxSize: MESSAGE,
   order: 'oldest',
   eol: 'lf',
   identity: 'uidl',
-  timeout: { connect: 30_000, reply: 60_000, idle: 60_000, session: 3_600_000, deliver: 300_000 },
+  timeout: {
+    connect: DEADLINES.connect,
+    reply: DEADLINES.reply,
+    idle: DEADLINES.idle,
+    session: DEADLINES.session,
+    deliver: 300_000,
+  },
   disabled: false,
 } as const satisfies Partial<Account> & { parallel: number };
 

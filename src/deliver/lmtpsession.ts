@@ -246,7 +246,8 @@ async function dialed(address: string, limit: number, signal: AbortSignal): Prom
   const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
   try {
     if (address.startsWith('/')) return await dialLocal(address, limit, signal);
-    return await dial(host.replace(/^\[(.*)\]$/, '$1'), Number(port), limit, signal);
+    const place = { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
+    return await dial(place, limit, signal);
   } catch (error) {
     if (signal.aborted || !(error instanceof PopfetchError)) throw error;
     throw lmtpFailure(`the LMTP server cannot be reached: ${error.message}`, { cause: error });

@@ -1,7 +1,7 @@
 /** One POP3 session: RFC 1939, with RFC 2449 (CAPA), 2595 (STLS), 5034 (AUTH) and 6856 (UTF8). */
 import { PopfetchError } from '../errors.js';
 import type { Connection } from '../wire/connection.js';
-import { CAPA_LINES, PIPELINE_COMMANDS, PIPELINE_OCTETS, QUIT_TIMEOUT } from '../wire/limits.js';
+import { CAPA_LINES, PIPELINE_COMMANDS, PIPELINE_OCTETS } from '../wire/limits.js';
 import type { ChannelInfo, TlsSettings } from '../wire/trust.js';
 import type { Method } from './auth.js';
 import { Body } from './body.js';
@@ -163,7 +163,7 @@ export class Pop3Client implements Mailbox {
   async quit(): Promise<void> {
     try {
       this.#dialogue.send('QUIT', 'quit');
-      const status = await this.#dialogue.status('quit', QUIT_TIMEOUT);
+      const status = await this.#dialogue.status('quit');
       if (!status.ok)
         throw this.#dialogue.refusal(
           status,

@@ -44,14 +44,15 @@ export class Dialogue {
   }
 
   /** Reads a status line. @throws PROTOCOL, TIMEOUT, LOST */
-  async status(phase: Phase, timeout?: number): Promise<Status> {
-    return this.parse(await this.line(phase, timeout), phase);
+  async status(phase: Phase): Promise<Status> {
+    return this.parse(await this.line(phase), phase);
   }
 
   /** Reads a line that may be no status line. */
-  async line(phase: Phase, timeout?: number): Promise<string> {
+  async line(phase: Phase): Promise<string> {
+    const clock = phase === 'greeting' || phase === 'quit' ? phase : 'reply';
     try {
-      return await this.connection.readLine(undefined, timeout);
+      return await this.connection.readLine(undefined, clock);
     } catch (error) {
       throw inPhase(error, phase);
     }

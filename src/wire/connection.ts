@@ -1,24 +1,36 @@
 /** Octets to and from one server, in clear or in TLS. */
-import type { Socket } from 'node:net';
+import type { LookupFunction, Socket } from 'node:net';
 import { PopfetchError } from '../errors.js';
 import { dial } from './dial.js';
 import { Dots } from './dots.js';
 import { handshake } from './handshake.js';
-import { COMMAND, READ_AHEAD, STATUS_LINE } from './limits.js';
+import { COMMAND, DEADLINES, READ_AHEAD, STATUS_LINE, type Pace } from './limits.js';
+import { Patience } from './patience.js';
 import { chainOf, type ChannelInfo, type TlsSettings } from './trust.js';
 
 /** Sees each line that goes by (`C` ours, `S` the server's, `*` a remark), secrets masked, nothing escaped. */
 export type Tap = (direction: 'C' | 'S' | '*', text: string) => void;
 
-/** Milliseconds. A clock runs only while something is awaited from the server. */
+/** Milliseconds. But for that of the session, a clock runs only while something is awaited from the server. */
 export interface Timeouts {
   /** For DNS, TCP and TLS together; again for a handshake after STLS. */
   readonly connect: number;
+  /** For the first line of all; as `reply` unless given. */
+  readonly greeting?: number;
   /** For a status line. */
   readonly reply: number;
   /** For the next octets of a body. */
   readonly idle: number;
+  /** For the answer to QUIT; that of {@link DEADLINES} unless given. */
+  readonly quit?: number;
+  /** From the connection to its end; none unless given. */
+  readonly session?: number;
+  /** How slow a body may be; 128 octets a second unless given. */
+  readonly pace?: Pace;
 }
+
+/** Which clock a line is awaited by. */
+export type Clock = 'greeting' | 'reply' | 'quit';
 
 export interface SendOptions {
   /** What to show of the line instead of the line itself: how a sender marks a secret. */
@@ -40,7 +52,7 @@ export interface Connection {
   /** Writes lines, in one piece. @throws PROTOCOL for a line with CR, LF or NUL in it, or longer than allowed. */
   send(lines: string | readonly string[], options?: SendOptions): void;
   /** The next line without its end (CRLF, or a lone LF), as latin1. @throws TIMEOUT, LOST, PROTOCOL (too long). */
-  readLine(limit?: number, timeout?: number): Promise<string>;
+  readLine(limit?: number, clock?: Clock): Promise<string>;
   /** A multi-line body up to its terminating dot, dot-stuffing taken out. @throws TIMEOUT, LOST: it is not whole. */
   body(): AsyncGenerator<Buffer, void, undefined>;
   /** Goes on in TLS. Octets that came in clear and were not asked for are fatal: they may be an attacker's. @throws TLS, TIMEOUT */
@@ -62,25 +74,40 @@ export interface Endpoint {
   readonly timeouts: Timeouts;
   /** Drops the connection at once, in whatever phase, with its reason (a PopfetchError) as the error. */
   readonly signal: AbortSignal;
+  /** From names to addresses; the system's way unless given. */
+  readonly lookup?: LookupFunction | undefined;
   readonly tap?: Tap | undefined;
 }
 
-/** Connects. DNS, TCP and TLS share one deadline. @throws CONNECT, TIMEOUT, TLS */
+/**
+ * Connects. DNS, TCP and TLS share one deadline, and the session's clock starts. Nothing is shared with any other
+ * connection: no socket, and no TLS session to resume. @throws CONNECT, TIMEOUT, TLS
+ */
 export async function connect(endpoint: Endpoint): Promise<Connection> {
   const { host, port, tls, timeouts, tap, signal } = endpoint;
   const start = performance.now();
-  const socket = await dial(host, port, timeouts.connect, signal);
+  const socket = await dial(endpoint, timeouts.connect, signal);
   tap?.('*', `connected to ${host} port ${port} (${socket.remoteAddress ?? ''})`);
   const connection = new SocketConnection(socket, timeouts, tap);
+  endWith(connection, socket, endpoint);
+  if (tls !== undefined) await connection.startTls(tls, timeouts.connect - (performance.now() - start));
+  return connection;
+}
+
+/** Closes the connection when its signal aborts or its session has taken as long as it may. */
+function endWith(connection: Connection, socket: Socket, { signal, timeouts: { session } }: Endpoint): void {
   const drop = (): void => {
     connection.close(signal.reason as PopfetchError);
   };
+  const late = (seconds: number): void => {
+    connection.close(new PopfetchError('TIMEOUT', `the session took longer than ${seconds} s`));
+  };
+  const timer = session === undefined ? undefined : setTimeout(late, session, session / 1000);
   signal.addEventListener('abort', drop, { once: true });
   socket.once('close', () => {
+    clearTimeout(timer);
     signal.removeEventListener('abort', drop);
   });
-  if (tls !== undefined) await connection.startTls(tls, timeouts.connect - (performance.now() - start));
-  return connection;
 }
 
 const FORBIDDEN = /[\r\n\0]/;
@@ -137,7 +164,8 @@ class SocketConnection implements Connection {
     this.#socket.write(text);
   }
 
-  async readLine(limit = STATUS_LINE, timeout = this.#timeouts.reply): Promise<string> {
+  async readLine(limit = STATUS_LINE, clock: Clock = 'reply'): Promise<string> {
+    const timeout = this.#timeouts[clock] ?? (clock === 'quit' ? DEADLINES.quit : this.#timeouts.reply);
     const deadline = performance.now() + timeout;
     for (;;) {
       const line = this.#takeLine(limit);
@@ -145,17 +173,19 @@ class SocketConnection implements Connection {
         this.#tap?.('S', this.masked(line));
         return line;
       }
-      await this.#more(deadline - performance.now(), timeout, 'an answer');
+      const sentence = `the server did not send an answer within ${timeout / 1000} s`;
+      await this.#more(deadline - performance.now(), sentence);
     }
   }
 
   async *body(): AsyncGenerator<Buffer, void, undefined> {
     const dots = new Dots();
+    const patience = new Patience(this.#timeouts.pace);
     let octets = 0;
     while (!dots.ended) {
       const chunk = this.#chunks.shift();
       if (chunk === undefined) {
-        await this.#more(this.#timeouts.idle, this.#timeouts.idle, 'the rest of a message or listing');
+        await this.#moreOfBody(patience);
         continue;
       }
       const pieces: Buffer[] = [];
@@ -163,6 +193,7 @@ class SocketConnection implements Connection {
       // What follows the body is put back before anything is handed out: the reader may leave early.
       if (end >= 0 && end < chunk.length) this.#chunks.unshift(chunk.subarray(end));
       this.#took(end >= 0 ? end : chunk.length);
+      patience.received(chunk.length);
       for (const piece of pieces) {
         octets += piece.length;
         yield piece;
@@ -244,15 +275,26 @@ class SocketConnection implements Connection {
     if (this.#pending <= READ_AHEAD / 2 && this.#socket.isPaused()) this.#socket.resume();
   }
 
-  /** Resolves when there is more to read. What arrived before a failure is read first. */
-  async #more(remaining: number, timeout: number, what: string): Promise<void> {
+  async #moreOfBody(patience: Patience): Promise<void> {
+    const { idle } = this.#timeouts;
+    const start = performance.now();
+    const sentence =
+      patience.left < idle
+        ? 'the server sends a message or listing too slowly'
+        : `the server did not send the rest of a message or listing within ${idle / 1000} s`;
+    await this.#more(Math.min(idle, patience.left), sentence);
+    patience.waited(performance.now() - start);
+  }
+
+  /** Resolves when there is more to read. What arrived before a failure is read first. @throws TIMEOUT with this sentence */
+  async #more(remaining: number, sentence: string): Promise<void> {
     this.#check();
     const before = this.#pending;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve, reject) => {
       this.#wake = resolve;
       const late = (): void => {
-        reject(new PopfetchError('TIMEOUT', `the server did not send ${what} within ${timeout / 1000} s`));
+        reject(new PopfetchError('TIMEOUT', sentence));
       };
       timer = setTimeout(late, Math.max(remaining, 0));
     }).finally(() => {
