@@ -13,7 +13,7 @@ import { asError, exitCode, PopfetchError } from './errors.js';
 import type { Emit, Outcome } from './events.js';
 import { mailboxTag, messageKey } from './identity.js';
 import type { Pop3Client } from './pop3/client.js';
-import { openSession } from './pop3/open.js';
+import { openSession, type SessionSettings } from './pop3/open.js';
 import type { Memory, Seen } from './seen/memory.js';
 import { openSeen, readMemory } from './seen/seen.js';
 
@@ -27,6 +27,10 @@ export interface SessionOptions {
   /** Aborts with a PopfetchError ABORTED as its reason. */
   readonly signal: AbortSignal;
   readonly trace?: Trace | undefined;
+  /** Told of what crosses the network in clear because the account permits it. */
+  readonly warn?: SessionSettings['warn'];
+  /** How a server is reached; over TCP unless given. */
+  readonly connect?: SessionSettings['connect'];
 }
 
 /** Where --stdout sends mail. */
@@ -87,9 +91,10 @@ export async function atOnce<T, R>(
 /** Connects, secures and logs in. The caller must quit() or close(). @throws PopfetchError with account and phase */
 export async function openMailbox(account: Account, options: SessionOptions): Promise<Pop3Client> {
   const { name, host, port, tls, timeout, user, auth, insecure } = account;
-  const { trace, signal } = options;
+  const { trace, signal, warn, connect } = options;
   try {
     return await openSession({
+      ...{ warn, connect },
       host,
       port,
       tls,
@@ -118,7 +123,10 @@ async function fetchOne(account: Account, options: FetchOptions): Promise<Outcom
   try {
     options.signal.throwIfAborted();
     const session = options.dryRun === true ? rehearsal : retrieval;
-    await session(account, { ...options, signal: deadline.signal }, tally);
+    const warn = once((message) => {
+      emit({ type: 'warning', account: account.name, message });
+    });
+    await session(account, { ...options, warn, signal: deadline.signal }, tally);
   } catch (error) {
     errors.push(ofAccount(error, account.name));
   } finally {
@@ -132,6 +140,15 @@ async function fetchOne(account: Account, options: FetchOptions): Promise<Outcom
   const outcome = { account: account.name, listed, delivered, octets, removed, skipped, elapsed, errors };
   emit({ type: 'account-end', account: account.name, outcome });
   return outcome;
+}
+
+/** Says a thing once, however many sessions a run needs. */
+function once(say: (message: string) => void): (message: string) => void {
+  const said = new Set<string>();
+  return (message) => {
+    if (!said.has(message)) say(message);
+    said.add(message);
+  };
 }
 
 /** Aborts with `signal`, or when the session has taken longer than it may. */

@@ -117,7 +117,8 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
     async (which) => {
       const server = await serve({ tls: mode, certificate: set[which] });
       const [message, remedy] = DISTRUST[which];
-      expect(await refused(server, { tls: { mode } })).toMatchObject({
+      const authorities = (): Promise<undefined> => Promise.resolve(undefined);
+      expect(await refused(server, { tls: { mode }, authorities })).toMatchObject({
         code: 'TLS',
         phase: 'tls',
         message,
@@ -202,7 +203,8 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
     expect(await refused(server, { tls: { mode, minVersion } })).toMatchObject({
       code: 'TLS',
       phase: 'tls',
-      message: '127.0.0.1 offers no TLS version that is still safe',
+      message: `127.0.0.1 does not speak ${minVersion} or a newer version`,
+      remedy: expect.stringMatching(minVersion === 'TLSv1.2' ? /an update$/ : /tls\.minVersion/) as string,
     });
   });
 
@@ -261,7 +263,7 @@ describe('STLS', () => {
       message: 'the server offers no STLS',
       remedy: 'use tls: implicit with port 995',
     });
-    expect(server.sessions[0]!.received).toEqual(['CAPA']);
+    expect(server.sessions[0]!.received).toEqual(['CAPA', 'STLS']);
   });
 
   it.each(['-ERR no', '-ERR [SYS/TEMP] later', '+ok', '* OK', ''])(

@@ -72,16 +72,13 @@ export class Pop3Client implements Mailbox {
     this.#capabilities = lines === undefined ? NO_CAPABILITIES : parseCapabilities(lines);
   }
 
-  /** Goes on in TLS (RFC 2595 section 4); what was learned in clear is forgotten. @throws TLS: there is no way back to clear. */
+  /**
+   * Goes on in TLS (RFC 2595 section 4), whether CAPA offers it or not: that list came in clear, and anybody may have
+   * changed it. What was learned in clear is forgotten. @throws TLS: there is no way back to clear.
+   */
   async startTls(settings: TlsSettings): Promise<void> {
-    if (this.#capabilities.known && !this.#capabilities.tags.has('STLS')) {
-      throw new PopfetchError('TLS', 'the server offers no STLS', {
-        phase: 'tls',
-        remedy: 'use tls: implicit with port 995',
-      });
-    }
     const status = await this.#dialogue.ask('STLS', 'tls');
-    if (!status.ok) throw this.#dialogue.refusal(status, 'the server refuses STLS', { phase: 'tls' }, 'TLS');
+    if (!status.ok) throw this.#noTls(status);
     await this.#dialogue.connection.startTls(settings);
     this.#capabilities = NO_CAPABILITIES;
     this.#timestamp = undefined;
@@ -220,6 +217,13 @@ export class Pop3Client implements Mailbox {
         return;
       }
     }
+  }
+
+  #noTls(status: Status): PopfetchError {
+    const hidden = this.#capabilities.known && !this.#capabilities.tags.has('STLS');
+    const sentence = hidden ? 'the server offers no STLS' : 'the server refuses STLS';
+    const details = { phase: 'tls', remedy: 'use tls: implicit with port 995' } as const;
+    return this.#dialogue.refusal(status, sentence, details, 'TLS');
   }
 
   #listingRefusal(status: Status, verb: 'LIST' | 'UIDL'): PopfetchError {

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
 import { PopfetchError } from '../errors.js';
-import { connect, type Tap, type Timeouts } from '../wire/connection.js';
+import { connect, type Connection, type Endpoint, type Tap, type Timeouts } from '../wire/connection.js';
 import { isUnknownAuthority, systemAuthorities, type TlsSettings } from '../wire/trust.js';
 import { Pop3Client, type Credentials } from './client.js';
 
@@ -24,6 +24,12 @@ export interface SessionSettings {
   /** Drops the connection, whatever it is doing, with the reason as the error. */
   readonly signal: AbortSignal;
   readonly tap?: Tap | undefined;
+  /** Told, each time, of what crosses the network in clear because {@link Credentials} permit it. */
+  readonly warn?: ((message: string) => void) | undefined;
+  /** How a server is reached; over TCP unless given. */
+  readonly connect?: ((endpoint: Endpoint) => Promise<Connection>) | undefined;
+  /** The system's authorities as PEM, or undefined where it has none; those of {@link systemAuthorities} unless given. */
+  readonly authorities?: (() => Promise<string | undefined>) | undefined;
 }
 
 /**
@@ -36,7 +42,8 @@ export async function openSession(settings: SessionSettings): Promise<Pop3Client
   try {
     return await open(settings, own.length === 0 ? undefined : [...rootCertificates, ...own]);
   } catch (error) {
-    const system = isUnknownAuthority(error) ? await systemAuthorities() : undefined;
+    const { authorities = systemAuthorities } = settings;
+    const system = isUnknownAuthority(error) ? await authorities() : undefined;
     if (system === undefined) throw error;
     settings.tap?.('*', "trying again with the system's authorities");
     return open(settings, [...rootCertificates, system, ...own]);
@@ -48,16 +55,20 @@ async function open(settings: SessionSettings, ca: readonly string[] | undefined
   const { pin, minVersion } = tls;
   const secure: TlsSettings = { servername: tls.servername ?? host, ca, pin, minVersion };
   const implicit = tls.mode === 'implicit' ? secure : undefined;
-  const connection = await connect({ host, port, tls: implicit, timeouts, tap, signal });
+  const reach = settings.connect ?? connect;
+  const connection = await reach({ host, port, tls: implicit, timeouts, tap, signal });
   const client = new Pop3Client(connection);
   try {
-    await client.greet();
+    await greeted(client, settings);
     await client.capa();
     if (tls.mode === 'starttls') {
       await client.startTls(secure);
       await client.capa();
     }
-    await client.login(await settings.credentials());
+    const credentials = await settings.credentials();
+    if (connection.channel.protocol === undefined && !connection.loopback && credentials.insecure)
+      settings.warn?.(inClear(credentials));
+    await client.login(credentials);
     // Some servers tell what they can do only now. RFC 2449 section 5 allows CAPA in both states.
     if (client.capabilities.known) await client.capa();
     return client;
@@ -65,6 +76,28 @@ async function open(settings: SessionSettings, ca: readonly string[] | undefined
     client.close();
     throw error;
   }
+}
+
+/** Reads the greeting. Where none comes in clear, the port may be one for TLS: there a server waits for the client. */
+async function greeted(client: Pop3Client, { port, tls }: SessionSettings): Promise<void> {
+  try {
+    await client.greet();
+  } catch (error) {
+    if (!(error instanceof PopfetchError) || tls.mode === 'implicit' || !isSilence(error)) throw error;
+    const { code, message, phase = 'greeting', cause } = error;
+    const remedy = `if port ${port} speaks TLS from the start, as 995 does, use tls: implicit`;
+    throw new PopfetchError(code, message, { phase, remedy, cause });
+  }
+}
+
+/** Whether nothing came, or the record in which TLS says that it did not understand (RFC 8446 section 6). */
+function isSilence({ code, serverText = '' }: PopfetchError): boolean {
+  return code === 'TIMEOUT' || code === 'LOST' || serverText.startsWith('\x15\x03');
+}
+
+function inClear({ method }: Credentials): string {
+  const what = method === 'apop' ? 'all mail crosses' : 'the password and all mail cross';
+  return `${what} the network in clear; use tls: implicit or tls: starttls where the server has it`;
 }
 
 async function readAuthorities(path: string): Promise<string> {

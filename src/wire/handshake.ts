@@ -1,8 +1,15 @@
 /** From a clear connection to a secured one. */
+import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import {
+  connect,
+  createSecureContext,
+  type SecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
 import { PopfetchError } from '../errors.js';
-import { pinError, tlsError, type TlsSettings } from './trust.js';
+import { hungUp, pinError, tlsError, type TlsSettings } from './trust.js';
 
 /**
  * Speaks TLS over a socket, and is satisfied only with a certificate that {@link TlsSettings} accept. The socket is
@@ -18,7 +25,7 @@ export function handshake(socket: Socket, settings: TlsSettings, timeout: number
       host: settings.servername,
       ...(isAddress(settings.servername) ? {} : { servername: settings.servername }),
       // Explicit, so that NODE_TLS_REJECT_UNAUTHORIZED=0 changes nothing. A pin replaces the authorities.
-      rejectUnauthorized: settings.pin === undefined,
+      rejectUnauthorized: !settings.pin,
       ...trusting(settings),
     });
     const settle = (error: PopfetchError | undefined): void => {
@@ -37,7 +44,7 @@ export function handshake(socket: Socket, settings: TlsSettings, timeout: number
       settle(tlsError(cause, settings));
     };
     const onClose = (): void => {
-      settle(tlsError(new Error('the server closed the connection'), settings));
+      settle(tlsError(hungUp(), settings));
     };
     const timer = setTimeout(
       () => {
@@ -56,6 +63,12 @@ export function handshake(socket: Socket, settings: TlsSettings, timeout: number
   });
 }
 
+/**
+ * A server may not start a second handshake: it could show another certificate in it, which nobody would look at.
+ * Compression, which gives secrets away (CRIME), is not in Node's OpenSSL; it is ruled out here as well.
+ */
+const secureOptions = constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION;
+
 const contexts = new Map<string, SecureContext>();
 
 /**
@@ -65,10 +78,10 @@ const contexts = new Map<string, SecureContext>();
 function trusting({
   ca,
   minVersion,
-}: TlsSettings): Pick<TlsSettings, 'minVersion'> | { secureContext: SecureContext } {
-  if (ca === undefined) return { minVersion };
+}: TlsSettings): SecureContextOptions | { readonly secureContext: SecureContext } {
+  if (ca === undefined) return { minVersion, secureOptions };
   const key = [minVersion, ...ca].join('\n');
-  const secureContext = contexts.get(key) ?? createSecureContext({ ca: [...ca], minVersion });
+  const secureContext = contexts.get(key) ?? createSecureContext({ ca: [...ca], minVersion, secureOptions });
   contexts.set(key, secureContext);
   return { secureContext };
 }

@@ -38,6 +38,8 @@ const UNKNOWN_AUTHORITY = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
+const SELF_SIGNED = 'DEPTH_ZERO_SELF_SIGNED_CERT';
+
 /** Where distributions keep the authorities that the administrator trusts. */
 const SYSTEM_BUNDLES = [
   '/etc/ssl/certs/ca-certificates.crt',
@@ -58,24 +60,34 @@ export async function systemAuthorities(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Whether a failed handshake might succeed with more authorities trusted. */
+/** Whether a failed handshake might succeed with more authorities trusted: the system may know the certificate itself. */
 export function isUnknownAuthority(error: unknown): boolean {
   return (
     error instanceof PopfetchError &&
     error.code === 'TLS' &&
     error.cause instanceof Error &&
-    UNKNOWN_AUTHORITY.has((error.cause as NodeJS.ErrnoException).code ?? '')
+    isUnknown((error.cause as NodeJS.ErrnoException).code ?? '')
   );
+}
+
+function isUnknown(code: string): boolean {
+  return UNKNOWN_AUTHORITY.has(code) || code === SELF_SIGNED;
 }
 
 /** A failed handshake or verification as an error for people: each kind with its own sentence and remedy. */
 export function tlsError(cause: Error, settings: TlsSettings): PopfetchError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
-  const { message, remedy } = explain(code, settings.servername);
+  const { message, remedy } = mistrust(code, settings.servername) ?? misunderstanding(code, settings);
   return new PopfetchError('TLS', message, { phase: 'tls', remedy, cause });
 }
 
-function explain(code: string, name: string): { message: string; remedy: string } {
+interface Explanation {
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** What is wrong with a certificate; undefined where it is something else that failed. */
+function mistrust(code: string, name: string): Explanation | undefined {
   if (UNKNOWN_AUTHORITY.has(code)) {
     return {
       message: `no trusted authority vouches for the certificate of ${name} (${code})`,
@@ -94,16 +106,29 @@ function explain(code: string, name: string): { message: string; remedy: string 
         message: `the certificate of ${name} is not valid yet`,
         remedy: "check this machine's clock",
       };
-    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case SELF_SIGNED:
       return {
         message: `the certificate of ${name} is self-signed`,
         remedy: 'if it is your own server, set tls.ca to the certificate or tls.pin to its fingerprint',
+      };
+    case 'INVALID_PURPOSE':
+      return {
+        message: `the certificate of ${name} is not one for a server`,
+        remedy: "ask the server's administrator for a right one",
       };
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
       return {
         message: `the certificate is for another name than ${name}`,
         remedy: 'set host (or tls.servername) to a name that the certificate is for',
       };
+    default:
+      return undefined;
+  }
+}
+
+/** Why two sides that do not know each other yet could not come to terms. */
+function misunderstanding(code: string, { servername: name, minVersion }: TlsSettings): Explanation {
+  switch (code) {
     case 'ERR_SSL_WRONG_VERSION_NUMBER':
     case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':
       return {
@@ -113,8 +138,22 @@ function explain(code: string, name: string): { message: string; remedy: string 
     case 'ERR_SSL_UNSUPPORTED_PROTOCOL':
     case 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION':
       return {
-        message: `${name} offers no TLS version that is still safe`,
-        remedy: 'TLS 1.2 is the oldest that popfetch speaks; the server needs an update',
+        message: `${name} does not speak ${minVersion} or a newer version`,
+        remedy:
+          minVersion === 'TLSv1.2'
+            ? 'older versions are not safe; the server needs an update'
+            : 'TLSv1.2 is still safe: tls.minVersion may be set to it',
+      };
+    case 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE':
+      return {
+        message: `${name} and popfetch have no safe cipher in common`,
+        remedy: 'the server needs an update',
+      };
+    case 'ECONNRESET':
+    case HUNG_UP:
+      return {
+        message: `${name} hung up in the middle of the TLS handshake`,
+        remedy: 'try again later; check port and tls (995 is TLS from the start, 110 wants tls: starttls)',
       };
     default:
       return {
@@ -124,9 +163,16 @@ function explain(code: string, name: string): { message: string; remedy: string 
   }
 }
 
+const HUNG_UP = 'HUNG_UP';
+
+/** What {@link tlsError} takes where the server ends the connection, and nothing says why. */
+export function hungUp(): Error {
+  return Object.assign(new Error('the server closed the connection'), { code: HUNG_UP });
+}
+
 /** What is wrong with a certificate that is none of the pinned ones: TLS, with both fingerprints. */
 export function pinError(certificate: PeerCertificate, settings: TlsSettings): PopfetchError | undefined {
-  if (settings.pin === undefined) return undefined;
+  if (!settings.pin) return undefined;
   const got = fingerprint(certificate);
   if (settings.pin.includes(got)) return undefined;
   return new PopfetchError(
