@@ -66,6 +66,21 @@ describe('a server without UIDL', () => {
     expect(await box.subjects()).toEqual([1, 2, 3, 4].map(subject));
   });
 
+  it('that breaks off while known mail is read again does not make it new', async () => {
+    const server = await box.serve(three, {
+      uidl: false,
+      faults: [
+        { at: 'command', verb: 'QUIT', action: 'drop' },
+        { at: 'command', verb: 'RETR', nth: 6, action: 'drop' },
+      ],
+    });
+    for (const code of ['LOST', 'LOST']) {
+      expect((await box.run(server, { delete: 'delivered' })).outcome.errors).toMatchObject([{ code }]);
+    }
+    await box.fetch(server, { delete: 'delivered' });
+    expect(await box.subjects()).toEqual([1, 2, 3].map(subject));
+  });
+
   it('that lists the same content again after it was gone has new mail', async () => {
     const server = await box.serve(three, { uidl: false });
     await box.fetch(server, { delete: 'delivered' });

@@ -80,11 +80,12 @@ async function session(account: Account, parts: Parts, tally: Tally): Promise<Se
     const { listing, byContent } = await demandListed(account, parts, mailbox);
     const decisions = planned(account, parts, listing, tally);
     await reportSkipped(account, parts, decisions, tally);
+    // Uids that were made up for this listing say nothing about what the memory holds, however the session ends.
+    if (byContent) tally.uids = undefined;
     const recognition = byContent ? new Recognition(parts.seen) : undefined;
     const retrieval = new Retrieval(account, parts, tally, recognition);
     await retrieval.run(mailbox, chosen(decisions, 'fetch'));
     const known = retrieval.asKnown(listing);
-    if (byContent) tally.uids = undefined;
     if (byContent && known.complete && known.messages.every(({ uid }) => parts.seen.has(uid)))
       tally.uids = uidsOf(known.messages);
     await finish(account, parts, { mailbox, listing: known, retrieval, tally }, relist(account, parts));
