@@ -33,10 +33,13 @@ export async function identify(
 ): Promise<Identified> {
   const renewed = uidsAreNew(listing, memory);
   const shared = sharing(listing, memory);
-  const doubtful = listing.messages.filter(doubt(memory, renewed, shared));
+  const known: Entry[] = [];
+  for (const entry of memory?.entries() ?? []) if (renewed || isKnownByContent(entry)) known.push(entry);
+  const sizes = new Set(known.filter(isKnownByContent).map(({ size }) => size));
+  const doubtful = listing.messages.filter(doubt(memory, renewed, shared, sizes));
   if (doubtful.length === 0) return { ...listing, adopted: [], question: undefined };
   const headers = await headerHashes(doubtful, mailbox);
-  const naming = new Naming(memory, renewed, shared);
+  const naming = new Naming(memory, shared, known, sizes);
   const messages: Listed[] = [];
   let unnamed = 0;
   const numbers = new Set(doubtful.map(({ number }) => number));
@@ -88,16 +91,22 @@ function sharing({ messages }: Listing, memory: Memory | undefined): (uid: strin
   return (uid) => (counts.get(uid) ?? 0) > 1 || memory?.shared(uid) === true;
 }
 
+/** Whether it was delivered when the server gave no unique-ids, and is still there as far as anybody knows. */
+function isKnownByContent({ uid, removedAt, goneAt }: Entry): boolean {
+  return uid.startsWith('\0') && removedAt === undefined && goneAt === undefined;
+}
+
 /** What makes a message suspicious. */
 function doubt(
   memory: Memory | undefined,
   renewed: boolean,
   shared: (uid: string) => boolean,
+  sizes: ReadonlySet<number>,
 ): (message: Listed) => boolean {
   return ({ uid, size }) => {
     if (shared(uid)) return true;
     const entry = memory?.entry(uid);
-    if (entry === undefined) return renewed;
+    if (entry === undefined) return renewed || sizes.has(size);
     return entry.size !== size || entry.goneAt !== undefined || entry.removedAt !== undefined;
   };
 }
@@ -123,16 +132,25 @@ export async function headerHashes(
 class Naming {
   readonly adopted: { uid: string; known: Entry }[] = [];
   readonly #memory: Memory | undefined;
-  /** The known messages by header, where all uids are new. */
+  /** By header: the known messages that may be listed under another uid. */
   readonly #byHeader = new Map<string, Entry[]>();
+  /** Sizes of messages that were delivered without a unique-id. */
+  readonly #sizes: ReadonlySet<number>;
   readonly #taken = new Set<string>();
   readonly #shared: (uid: string) => boolean;
+  /** By the uid that they share: what is known of several messages, to be read when one of them is met. */
+  #siblings: Map<string, Entry[]> | undefined;
 
-  constructor(memory: Memory | undefined, renewed: boolean, shared: (uid: string) => boolean) {
+  constructor(
+    memory: Memory | undefined,
+    shared: (uid: string) => boolean,
+    known: readonly Entry[],
+    sizes: ReadonlySet<number>,
+  ) {
     this.#memory = memory;
     this.#shared = shared;
-    if (!renewed) return;
-    for (const entry of memory?.entries() ?? []) {
+    this.#sizes = sizes;
+    for (const entry of known) {
       this.#byHeader.set(entry.headerSha256, [...(this.#byHeader.get(entry.headerSha256) ?? []), entry]);
     }
   }
@@ -140,7 +158,7 @@ class Naming {
   /** The message under its own uid, or undefined where nothing tells whether it is known. */
   name(message: Listed, header: string | undefined): Listed | undefined {
     const entry = this.#memory?.entry(message.uid);
-    if (header === undefined && entry !== undefined) return undefined;
+    if (header === undefined && this.#mayBeKnown(message, entry)) return undefined;
     // The size by LIST may lie, now or then: with the same header it is the same message.
     if (entry?.headerSha256 === header && entry !== undefined && this.#take(entry.uid)) {
       return { ...message, size: entry.size };
@@ -149,10 +167,39 @@ class Naming {
       this.#adopt(message, header ?? '');
       return message;
     }
-    return this.#apart(message, header?.slice(0, 32) ?? `size ${message.size}`);
+    return this.#unread(message, header) ?? this.#apart(message, header?.slice(0, 32) ?? bySize(message));
   }
 
-  /** Where all uids are new: looks for a known message with this header and size. */
+  /** Whether only its header, which the server does not give, could tell a message from one that is known. */
+  #mayBeKnown({ uid, size }: Listed, entry: Entry | undefined): boolean {
+    if (entry !== undefined || this.#sizes.has(size)) return true;
+    return this.#siblingsOf(uid).some((sibling) => !isBySize(sibling));
+  }
+
+  /** A message that was told apart by its size, when the server did not give its header, and that this header shows again. */
+  #unread(message: Listed, header: string | undefined): Listed | undefined {
+    const known = this.#siblingsOf(message.uid).find((sibling) => {
+      return isBySize(sibling) && sibling.headerSha256 === header && !this.#taken.has(sibling.uid);
+    });
+    if (known === undefined || !this.#take(known.uid)) return undefined;
+    return { ...message, uid: known.uid, size: known.size };
+  }
+
+  #siblingsOf(uid: string): readonly Entry[] {
+    if (this.#memory?.shared(uid) !== true) return [];
+    if (this.#siblings === undefined) {
+      this.#siblings = new Map();
+      for (const entry of this.#memory.entries()) {
+        const end = entry.uid.indexOf('\0');
+        if (end < 1) continue;
+        const base = entry.uid.slice(0, end);
+        this.#siblings.set(base, [...(this.#siblings.get(base) ?? []), entry]);
+      }
+    }
+    return this.#siblings.get(uid) ?? [];
+  }
+
+  /** Where its uid is new: looks for a known message with this header and size. */
   #adopt({ uid, size }: Listed, header: string): void {
     const candidates = this.#byHeader.get(header) ?? [];
     const known = candidates.find((each) => each.size === size && !this.#taken.has(each.uid));
@@ -172,4 +219,13 @@ class Naming {
     this.#taken.add(uid);
     return true;
   }
+}
+
+/** What tells a message apart where the server does not give its header. */
+function bySize({ size }: Listed): string {
+  return `size ${size}`;
+}
+
+function isBySize({ uid }: Entry): boolean {
+  return /\0size \d+\.\d+$/.test(uid);
 }
