@@ -113,7 +113,8 @@ function endWith(connection: Connection, socket: Socket, { signal, timeouts: { s
 const FORBIDDEN = /[\r\n\0]/;
 const CLEAR: ChannelInfo = { protocol: undefined, chain: [] };
 
-class SocketConnection implements Connection {
+/** What {@link connect} gives, over a socket that is up. Nothing is sent before somebody sends it. */
+export class SocketConnection implements Connection {
   readonly loopback: boolean;
   #socket: Socket;
   readonly #timeouts: Timeouts;
