@@ -458,6 +458,7 @@ describe('a clear connection to another machine', () => {
       body: nobody,
       startTls: nobody,
       hide: () => undefined,
+      show: () => undefined,
       masked: (text) => text,
       close: () => undefined,
     };

@@ -80,7 +80,10 @@ export class Dialogue {
     const lines: string[] = [];
     try {
       for await (const piece of this.connection.body()) {
-        for (const line of splitter.push(piece)) lines.push(line);
+        for (const line of splitter.push(piece)) {
+          if (lines.length < SHOWN) this.connection.show(line);
+          lines.push(line);
+        }
         if (lines.length > limit + TOLERATED) {
           throw new PopfetchError(
             'PROTOCOL',
@@ -94,6 +97,9 @@ export class Dialogue {
     return lines;
   }
 }
+
+/** Lines of an answer that a trace shows; beyond them, one is as good as another. */
+const SHOWN = 1000;
 
 /** Lines beyond what is due that are not yet taken for an attack: mail may arrive between STAT and LIST. */
 const TOLERATED = 64;

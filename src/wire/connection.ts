@@ -59,6 +59,8 @@ export interface Connection {
   startTls(settings: TlsSettings): Promise<void>;
   /** Never shows any of these in a trace or through {@link masked}. */
   hide(secrets: readonly string[]): void;
+  /** Lets a line of a body be seen in a trace, secrets masked: a body itself shows only how long it was. */
+  show(line: string): void;
   /** `text` with all hidden secrets replaced. */
   masked(text: string): string;
   /** Drops the connection; a read under way fails with `reason`. Never throws. */
@@ -226,6 +228,10 @@ export class SocketConnection implements Connection {
 
   hide(secrets: readonly string[]): void {
     this.#secrets = secrets;
+  }
+
+  show(line: string): void {
+    this.#tap?.('S', this.masked(line));
   }
 
   masked(text: string): string {
