@@ -9,6 +9,7 @@ import {
   parseStat,
   parseStatus,
   parseTimestamp,
+  responseCode,
 } from '../src/pop3/replies.js';
 import type { Listing } from '../src/pop3/mailbox.js';
 
@@ -67,6 +68,22 @@ describe('a status line', () => {
   ])('%j is none', (line) => {
     expect(parseStatus(line)).toBeUndefined();
   });
+});
+
+it.each([
+  ...(['AUTH', 'IN-USE', 'LOGIN-DELAY', 'SYS/TEMP', 'SYS/PERM'].flatMap((code) => [
+    [code, code],
+    [code.toLowerCase(), code],
+    [`${code}/DISK/full`, code],
+    [`${code}X`, undefined],
+    [`X/${code}`, undefined],
+  ]) as [string, string | undefined][]),
+  ['SYS', undefined],
+  ['SYS/', undefined],
+  ['SYS/TEMP/', 'SYS/TEMP'],
+  ['X-NEW', undefined],
+] as [string, string | undefined][])('the response code [%s] means %s [27]', (code, known) => {
+  expect(responseCode(parseStatus(`-ERR [${code}] words`)!)).toBe(known);
 });
 
 it.each([

@@ -8,17 +8,21 @@ import { Body } from './body.js';
 import { Dialogue } from './dialogue.js';
 import { logIn, type Credentials } from './login.js';
 import type { Listed, Listing, Mailbox, Retrieved } from './mailbox.js';
+import { refusalOf, type Plainly } from './refusals.js';
 import {
   assembleListing,
   NO_CAPABILITIES,
   parseCapabilities,
   parseStat,
   parseTimestamp,
+  responseCode,
   type Capabilities,
   type Status,
 } from './replies.js';
 
 export type { Credentials } from './login.js';
+
+const UNWELCOME: Plainly = { code: 'BUSY', message: 'the server refuses to talk' };
 
 /** One RETR or TOP to be asked. */
 interface Question {
@@ -57,11 +61,10 @@ export class Pop3Client implements Mailbox {
     return this.#method;
   }
 
-  /** Reads the greeting. @throws BUSY for -ERR, PROTOCOL for what is not POP3, TIMEOUT, LOST */
+  /** Reads the greeting. @throws BUSY for -ERR, AUTH for one with [SYS/PERM], PROTOCOL for what is not POP3, TIMEOUT, LOST */
   async greet(): Promise<void> {
     const status = await this.#dialogue.status('greeting');
-    if (!status.ok)
-      throw this.#dialogue.refusal(status, 'the server refuses to talk', { phase: 'greeting' }, 'BUSY');
+    if (!status.ok) throw refusalOf(this.#dialogue, status, 'greeting', UNWELCOME);
     this.#timestamp = parseTimestamp(status.text);
   }
 
@@ -114,7 +117,7 @@ export class Pop3Client implements Mailbox {
       if (status.ok) rows[verb] = await this.#dialogue.lines(stat.count, 'list');
       else if (stat.count > 0) {
         // UIDL is optional (RFC 1939 section 7): a plain refusal means that the server has none.
-        if (verb === 'LIST' || status.code !== undefined) throw this.#listingRefusal(status, verb);
+        if (verb === 'LIST' || responseCode(status) !== undefined) throw this.#listingRefusal(status, verb);
         rows.UIDL = undefined;
       }
     }

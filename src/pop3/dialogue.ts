@@ -2,7 +2,7 @@
 import { PopfetchError, type ErrorCode, type ErrorDetails, type Phase } from '../errors.js';
 import type { Connection } from '../wire/connection.js';
 import { LISTING_LINE } from '../wire/limits.js';
-import { Lines, parseStatus, type Status } from './replies.js';
+import { Lines, parseStatus, responseCode, type Status } from './replies.js';
 
 /** How a command is sent. */
 export interface CommandOptions {
@@ -71,7 +71,8 @@ export class Dialogue {
   /** A refusal as an error; [SYS/TEMP] makes it a matter of time, whatever `code` it would be otherwise. */
   refusal(status: Status, message: string, details: ErrorDetails, code: ErrorCode): PopfetchError {
     const serverText = this.connection.masked(status.text);
-    return new PopfetchError(status.code === 'SYS/TEMP' ? 'BUSY' : code, message, { ...details, serverText });
+    const temporary = responseCode(status) === 'SYS/TEMP';
+    return new PopfetchError(temporary ? 'BUSY' : code, message, { ...details, serverText });
   }
 
   /** The lines of a multi-line answer. @throws PROTOCOL where more come than `limit`, and some for good measure */

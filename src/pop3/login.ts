@@ -1,8 +1,8 @@
 /** Saying who one is (RFC 1939 section 7, RFC 5034, RFC 6856). */
-import type { PopfetchError } from '../errors.js';
 import { COMMAND, SASL_LINE } from '../wire/limits.js';
 import { apopDigest, chooseMethod, formsOf, plainResponse, type Method } from './auth.js';
 import type { Dialogue } from './dialogue.js';
+import { refusalOf, type Plainly } from './refusals.js';
 import { parseChallenge, type Capabilities, type Status } from './replies.js';
 
 /** Who logs in, and how. */
@@ -21,6 +21,8 @@ export interface Introduction {
   readonly timestamp: string | undefined;
 }
 
+const REFUSED: Plainly = { code: 'AUTH', message: 'the server refused the login' };
+
 /**
  * Logs in by the method that fits, after UTF8 where that is offered: without it a server may send an explanation in
  * place of a message with 8-bit headers (RFC 6856 section 2). From here on no text shows the password.
@@ -38,7 +40,7 @@ export async function logIn(
   dialogue.connection.hide([...formsOf([password]), plain, apopDigest(timestamp ?? '', password)]);
   if (capabilities.tags.has('UTF8')) await dialogue.ask('UTF8', 'login');
   const status = await talk(dialogue, method, { user, password, plain, timestamp: timestamp ?? '' });
-  if (!status.ok) throw loginRefusal(dialogue, status);
+  if (!status.ok) throw refusalOf(dialogue, status, 'login', REFUSED);
   return method;
 }
 
@@ -76,25 +78,4 @@ async function authPlain(dialogue: Dialogue, response: string): Promise<Status> 
   if (parseChallenge(line) === undefined) return dialogue.parse(line, 'login');
   dialogue.send(response, 'login', { shown: '********', limit: SASL_LINE });
   return dialogue.status('login');
-}
-
-function loginRefusal(dialogue: Dialogue, status: Status): PopfetchError {
-  const refuse = (code: 'AUTH' | 'BUSY', sentence: string, remedy?: string): PopfetchError =>
-    dialogue.refusal(status, sentence, { phase: 'login', ...(remedy === undefined ? {} : { remedy }) }, code);
-  switch (status.code ?? '') {
-    case 'IN-USE':
-      return refuse('BUSY', 'another session holds the mailbox', 'wait for the other mail program to finish');
-    case 'LOGIN-DELAY':
-      return refuse(
-        'BUSY',
-        'the server wants more time between two logins',
-        'run popfetch less often for this account',
-      );
-    case 'SYS/TEMP':
-      return refuse('BUSY', 'the server has a temporary problem');
-    case 'SYS/PERM':
-      return refuse('AUTH', 'the server has a lasting problem with this account', 'ask the provider');
-    default:
-      return refuse('AUTH', 'the server refused the login');
-  }
 }

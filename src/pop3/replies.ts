@@ -21,6 +21,17 @@ export function parseStatus(line: string): Status | undefined {
   return { ok: match[1] === '+OK', text, code };
 }
 
+/** The response codes that mean something here. */
+const RESPONSE_CODES = ['AUTH', 'IN-USE', 'LOGIN-DELAY', 'SYS/TEMP', 'SYS/PERM'] as const;
+
+/**
+ * The known response code of a status, at whatever level below it the server went into detail: `SYS/TEMP/DISK` is
+ * `SYS/TEMP`. undefined for no code and for unknown ones, which mean nothing (RFC 2449 section 8).
+ */
+export function responseCode({ code }: Status): (typeof RESPONSE_CODES)[number] | undefined {
+  return RESPONSE_CODES.find((known) => code === known || code?.startsWith(`${known}/`));
+}
+
 /** The data of a SASL challenge line (`+ ` and base64, RFC 5034 section 4), or undefined when it is none. */
 export function parseChallenge(line: string): string | undefined {
   return line === '+' ? '' : line.startsWith('+ ') ? line.slice(2) : undefined;
