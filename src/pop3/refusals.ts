@@ -34,7 +34,8 @@ export function refusalOf(
       return refuse('BUSY', 'the server has a temporary problem');
     case 'SYS/PERM':
       return refuse('AUTH', 'the server has a lasting problem with this account', 'ask the provider');
-    default:
+    case 'AUTH':
+    case undefined:
       return refuse(otherwise.code, otherwise.message);
   }
 }

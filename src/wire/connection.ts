@@ -53,7 +53,10 @@ export interface Connection {
   send(lines: string | readonly string[], options?: SendOptions): void;
   /** The next line without its end (CRLF, or a lone LF), as latin1. @throws TIMEOUT, LOST, PROTOCOL (too long). */
   readLine(limit?: number, clock?: Clock): Promise<string>;
-  /** A multi-line body up to its terminating dot, dot-stuffing taken out. @throws TIMEOUT, LOST: it is not whole. */
+  /**
+   * A multi-line body up to its terminating dot, dot-stuffing taken out. A bare LF ends its lines only where it ended
+   * the status line read before it, and until the first CRLF. @throws TIMEOUT, LOST: it is not whole.
+   */
   body(): AsyncGenerator<Buffer, void, undefined>;
   /** Goes on in TLS. Octets that came in clear and were not asked for are fatal: they may be an attacker's. @throws TLS, TIMEOUT */
   startTls(settings: TlsSettings): Promise<void>;
@@ -127,6 +130,8 @@ export class SocketConnection implements Connection {
   /** What has arrived and is not read. */
   #chunks: Buffer[] = [];
   #pending = 0;
+  /** Whether the last line that was read ended in a bare LF. */
+  #bareLine = false;
   /** Why nothing more will come. */
   #failure: PopfetchError | undefined;
   /** Wakes the one read that waits for more. */
@@ -182,7 +187,7 @@ export class SocketConnection implements Connection {
   }
 
   async *body(): AsyncGenerator<Buffer, void, undefined> {
-    const dots = new Dots();
+    const dots = new Dots(this.#bareLine);
     const patience = new Patience(this.#timeouts.pace);
     let octets = 0;
     while (!dots.ended) {
@@ -328,7 +333,8 @@ export class SocketConnection implements Connection {
       else this.#chunks.shift();
       this.#took(length);
       const line = Buffer.concat([...head, chunk.subarray(0, end)]).toString('latin1');
-      return line.endsWith('\r') ? line.slice(0, -1) : line;
+      this.#bareLine = !line.endsWith('\r');
+      return this.#bareLine ? line : line.slice(0, -1);
     }
     if (length > limit) {
       throw new PopfetchError('PROTOCOL', `the server sent a line of more than ${limit} octets`);
