@@ -9,17 +9,27 @@ import { inPhase } from './dialogue.js';
 export class Body implements AsyncIterable<Buffer> {
   readonly #pieces: AsyncGenerator<Buffer, void, undefined>;
   readonly #limit: number;
+  readonly #prove: (octets: number) => Promise<void>;
   #octets = 0;
+  #proof: Promise<void> | undefined;
 
   /** Whether it grew past its limit: then nothing more is to be read from this connection. */
   get overgrown(): boolean {
     return this.#octets > this.#limit;
   }
 
-  /** @param limit octets allowed */
-  constructor(pieces: AsyncGenerator<Buffer, void, undefined>, limit: number) {
+  /**
+   * @param limit octets allowed
+   * @param prove called once at the end with the octets of the body; what it throws comes in place of the end
+   */
+  constructor(
+    pieces: AsyncGenerator<Buffer, void, undefined>,
+    limit: number,
+    prove: (octets: number) => Promise<void>,
+  ) {
     this.#pieces = pieces;
     this.#limit = limit;
+    this.#prove = prove;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Buffer, void, undefined> {
@@ -39,7 +49,8 @@ export class Body implements AsyncIterable<Buffer> {
     const result = await this.#pieces.next().catch((error: unknown) => {
       throw inPhase(error, 'retrieve');
     });
-    if (result.done !== true) {
+    if (result.done === true) await (this.#proof ??= this.#prove(this.#octets));
+    else {
       this.#octets += result.value.length;
       if (this.overgrown) {
         throw new PopfetchError(

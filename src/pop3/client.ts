@@ -1,10 +1,10 @@
 /** One POP3 session: RFC 1939, with RFC 2449 (CAPA), 2595 (STLS), 5034 (AUTH) and 6856 (UTF8). */
 import { PopfetchError } from '../errors.js';
 import type { Connection } from '../wire/connection.js';
-import { CAPA_LINES, PIPELINE_COMMANDS, PIPELINE_OCTETS } from '../wire/limits.js';
+import { CAPA_LINES, PIPELINE_COMMANDS } from '../wire/limits.js';
 import type { ChannelInfo, TlsSettings } from '../wire/trust.js';
 import type { Method } from './auth.js';
-import { Body } from './body.js';
+import { Answers, type Question } from './answers.js';
 import { Dialogue } from './dialogue.js';
 import { logIn, type Credentials } from './login.js';
 import type { Listed, Listing, Mailbox, Retrieved } from './mailbox.js';
@@ -24,14 +24,6 @@ export type { Credentials } from './login.js';
 
 const UNWELCOME: Plainly = { code: 'BUSY', message: 'the server refuses to talk' };
 
-/** One RETR or TOP to be asked. */
-interface Question {
-  readonly number: number;
-  readonly command: string;
-  /** Octets expected, by LIST. */
-  readonly size: number;
-}
-
 /**
  * The client's side of one session, in the order: greet(), capa(), perhaps startTls() and capa() again, login(), then
  * the methods of {@link Mailbox}. Commands are pipelined where the server announces it, else sent one at a time.
@@ -39,13 +31,23 @@ interface Question {
  */
 export class Pop3Client implements Mailbox {
   readonly #dialogue: Dialogue;
+  readonly #mayPipeline: boolean;
   #capabilities: Capabilities = NO_CAPABILITIES;
   #timestamp: string | undefined;
   #method: Method | undefined;
 
-  /** Does no I/O. */
-  constructor(connection: Connection) {
+  /**
+   * Does no I/O.
+   * @param mayPipeline false sends one command at a time, whatever the server announces
+   */
+  constructor(connection: Connection, mayPipeline = true) {
     this.#dialogue = new Dialogue(connection);
+    this.#mayPipeline = mayPipeline;
+  }
+
+  /** {@link Dialogue.outOfStep}: whether the next session had better send one command at a time. */
+  get outOfStep(): boolean {
+    return this.#dialogue.outOfStep;
   }
 
   get capabilities(): Capabilities {
@@ -125,12 +127,16 @@ export class Pop3Client implements Mailbox {
   }
 
   retrieve(wanted: readonly Listed[], maxOctets: number): AsyncIterable<Retrieved> {
-    const questions = wanted.map(({ number, size }) => ({ number, command: `RETR ${number}`, size }));
+    const questions = wanted.map(({ number, size }) => {
+      return { number, command: `RETR ${number}`, size, proven: true };
+    });
     return this.#answers(questions, maxOctets);
   }
 
   top(numbers: readonly number[], lines: number): AsyncIterable<Retrieved> {
-    const questions = numbers.map((number) => ({ number, command: `TOP ${number} ${lines}`, size: 4096 }));
+    const questions = numbers.map((number) => {
+      return { number, command: `TOP ${number} ${lines}`, size: 4096, proven: false };
+    });
     return this.#answers(questions, Number.MAX_SAFE_INTEGER);
   }
 
@@ -181,45 +187,11 @@ export class Pop3Client implements Mailbox {
   }
 
   get #pipelining(): boolean {
-    return this.#capabilities.tags.has('PIPELINING');
+    return this.#mayPipeline && this.#capabilities.tags.has('PIPELINING');
   }
 
-  async *#answers(
-    questions: readonly Question[],
-    maxOctets: number,
-  ): AsyncGenerator<Retrieved, void, undefined> {
-    let sent = 0;
-    let ahead = 0;
-    for (const [index, question] of questions.entries()) {
-      const batch: string[] = [];
-      // Asked again only when half the window is used up, so that one write carries many commands.
-      const low = sent - index <= PIPELINE_COMMANDS / 2 && ahead <= PIPELINE_OCTETS / 2;
-      while (
-        sent === index ||
-        (this.#pipelining && low && sent - index < PIPELINE_COMMANDS && ahead < PIPELINE_OCTETS)
-      ) {
-        const next = questions[sent];
-        if (next === undefined) break;
-        batch.push(next.command);
-        ahead += next.size;
-        sent += 1;
-      }
-      if (batch.length > 0) this.#dialogue.send(batch, 'retrieve', { underWay: sent - batch.length > index });
-      const status = await this.#dialogue.status('retrieve');
-      ahead -= question.size;
-      if (!status.ok) {
-        yield { number: question.number, refused: this.#dialogue.connection.masked(status.text) };
-        continue;
-      }
-      const body = new Body(this.#dialogue.connection.body(), maxOctets);
-      yield { number: question.number, body };
-      await body.drain();
-      if (body.overgrown) {
-        // It may be endless: what was asked for behind it is given up with the session.
-        this.close();
-        return;
-      }
-    }
+  #answers(questions: readonly Question[], maxOctets: number): AsyncIterable<Retrieved> {
+    return new Answers(this.#dialogue, questions, { pipelining: this.#pipelining, maxOctets });
   }
 
   #noTls(status: Status): PopfetchError {

@@ -17,6 +17,21 @@ export interface CommandOptions {
 /** One side of a conversation. Errors say in which phase they happened; no text it gives holds a secret. */
 export class Dialogue {
   readonly connection: Connection;
+  /** Commands whose status has not come yet. */
+  #underWay = 0;
+  /** Commands sent since the last time when none was under way. */
+  #row = 0;
+  /** Whether this server has answered two commands that were under way at once. */
+  #keepsStep = false;
+  #outOfStep = false;
+
+  /**
+   * Whether the conversation broke in a way that suggests that the server, whatever it announces, cannot take several
+   * commands at once: no answer, or one that is none, while more than one was under way.
+   */
+  get outOfStep(): boolean {
+    return this.#outOfStep;
+  }
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -33,14 +48,16 @@ export class Dialogue {
    * @throws PROTOCOL, LOST
    */
   send(lines: string | readonly string[], phase: Phase, options: CommandOptions = {}): void {
-    if (options.underWay !== true && this.connection.pending > 0) {
-      throw new PopfetchError('PROTOCOL', 'the server sent something that was not asked for', { phase });
-    }
+    if (options.underWay !== true && this.connection.pending > 0) throw this.#broken(unasked(phase));
     try {
       this.connection.send(lines, options);
     } catch (error) {
       throw inPhase(error, phase);
     }
+    if (this.#underWay === 0) this.#row = 0;
+    const count = typeof lines === 'string' ? 1 : lines.length;
+    this.#row += count;
+    this.#underWay += count;
   }
 
   /** Reads a status line. @throws PROTOCOL, TIMEOUT, LOST */
@@ -51,21 +68,36 @@ export class Dialogue {
   /** Reads a line that may be no status line. */
   async line(phase: Phase): Promise<string> {
     const clock = phase === 'greeting' || phase === 'quit' ? phase : 'reply';
+    let line: string;
     try {
-      return await this.connection.readLine(undefined, clock);
+      line = await this.connection.readLine(undefined, clock);
     } catch (error) {
-      throw inPhase(error, phase);
+      throw inPhase(this.#broken(error), phase);
     }
+    this.#keepsStep ||= this.#row > 1 && this.#underWay < this.#row;
+    this.#underWay = Math.max(this.#underWay - 1, 0);
+    return line;
   }
 
   /** Takes a line for a status line. @throws PROTOCOL */
   parse(line: string, phase: Phase): Status {
     const status = parseStatus(line);
     if (status !== undefined) return status;
-    throw new PopfetchError('PROTOCOL', 'the server answered with something that is not POP3', {
-      phase,
-      serverText: this.connection.masked(line),
-    });
+    const serverText = this.connection.masked(line);
+    throw this.#broken(
+      new PopfetchError('PROTOCOL', 'the server answered with something that is not POP3', {
+        phase,
+        serverText,
+      }),
+    );
+  }
+
+  /** Notes what an error says of the server's pipelining. */
+  #broken<T>(error: T): T {
+    if (this.#row < 2 || !(error instanceof PopfetchError)) return error;
+    // Connections are lost for many reasons; a server that hangs up on the first row of commands is one.
+    if (error.code !== 'LOST' || !this.#keepsStep) this.#outOfStep = true;
+    return error;
   }
 
   /** A refusal as an error; [SYS/TEMP] makes it a matter of time, whatever `code` it would be otherwise. */
@@ -101,6 +133,11 @@ export class Dialogue {
 
 /** Lines of an answer that a trace shows; beyond them, one is as good as another. */
 const SHOWN = 1000;
+
+/** What came while nothing was under way. */
+export function unasked(phase: Phase): PopfetchError {
+  return new PopfetchError('PROTOCOL', 'the server sent something that was not asked for', { phase });
+}
 
 /** Lines beyond what is due that are not yet taken for an attack: mail may arrive between STAT and LIST. */
 const TOLERATED = 64;
