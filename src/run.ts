@@ -14,7 +14,7 @@ import type { Emit, Outcome } from './events.js';
 import { mailboxTag, messageKey } from './identity.js';
 import type { Pop3Client } from './pop3/client.js';
 import { openSession, type SessionSettings } from './pop3/open.js';
-import type { Memory, Seen } from './seen/memory.js';
+import { mayPipeline, type Memory, type Seen } from './seen/memory.js';
 import { openSeen, readMemory } from './seen/seen.js';
 
 /** One line of a conversation, or a remark about it. `text` is unescaped; secrets are already masked. */
@@ -31,6 +31,8 @@ export interface SessionOptions {
   readonly warn?: SessionSettings['warn'];
   /** How a server is reached; over TCP unless given. */
   readonly connect?: SessionSettings['connect'];
+  /** False sends one command at a time, whatever the server announces. */
+  readonly pipelining?: boolean | undefined;
 }
 
 /** Where --stdout sends mail. */
@@ -91,7 +93,7 @@ export async function atOnce<T, R>(
 /** Connects, secures and logs in. The caller must quit() or close(). @throws PopfetchError with account and phase */
 export async function openMailbox(account: Account, options: SessionOptions): Promise<Pop3Client> {
   const { name, host, port, tls, timeout, user, auth, insecure } = account;
-  const { trace, signal, warn, connect } = options;
+  const { trace, signal, warn, connect, pipelining } = options;
   try {
     return await openSession({
       ...{ warn, connect },
@@ -101,6 +103,7 @@ export async function openMailbox(account: Account, options: SessionOptions): Pr
       timeouts: timeout,
       credentials: async () => ({ user, password: await options.password(account), method: auth, insecure }),
       signal,
+      pipelining,
       tap:
         trace === undefined
           ? undefined
@@ -170,7 +173,8 @@ function sessionDeadline(account: Account, signal: AbortSignal): { signal: Abort
 async function rehearsal(account: Account, options: FetchOptions, tally: Tally): Promise<void> {
   const { emit, keep = false } = options;
   const seen = await readMemory(options.state, account, nodeDisk);
-  const connect = (): Promise<Pop3Client> => openMailbox(account, options);
+  const pipelining = mayPipeline(seen, Date.now());
+  const connect = (): Promise<Pop3Client> => openMailbox(account, { ...options, pipelining });
   const parts = { connect, identify: identifier(seen), seen, emit, keep, now: Date.now };
   await rehearse(account, parts, tally);
 }
@@ -221,6 +225,7 @@ async function withDestination(
     ...(account.rejected === undefined ? {} : { rejected: account.rejected }),
     ...(options.stdout === undefined ? {} : { stdout: options.stdout }),
   });
+  const sessions = new Sessions(account, options, seen);
   const parts: Parts = {
     destination,
     seen,
@@ -228,7 +233,7 @@ async function withDestination(
     signal,
     keep,
     acceptReset,
-    connect: () => connectTold(account, options),
+    connect: () => sessions.open(),
     identify: identifier(seen),
     key: (uid) => messageKey(account, uid),
     now: Date.now,
@@ -236,6 +241,8 @@ async function withDestination(
   try {
     await runAccount(account, parts, tally);
   } finally {
+    // Where even that cannot be written down, the end of the run cannot either, and that is told.
+    await sessions.learn().catch(() => undefined);
     await destination.close();
   }
 }
@@ -257,9 +264,34 @@ function identifier(memory: Memory | undefined): Parts['identify'] {
   return (listing, mailbox) => identify(listing, mailbox, memory);
 }
 
-function connectTold(account: Account, options: FetchOptions): Promise<Pop3Client> {
-  options.emit({ type: 'phase', account: account.name, phase: 'connect' });
-  return openMailbox(account, options);
+/** The sessions of one run: what one of them shows of the server is remembered for those to come. */
+class Sessions {
+  readonly #account: Account;
+  readonly #options: FetchOptions;
+  readonly #seen: Seen;
+  #last: Pop3Client | undefined;
+
+  constructor(account: Account, options: FetchOptions, seen: Seen) {
+    this.#account = account;
+    this.#options = options;
+    this.#seen = seen;
+  }
+
+  async open(): Promise<Pop3Client> {
+    await this.learn();
+    this.#options.emit({ type: 'phase', account: this.#account.name, phase: 'connect' });
+    const pipelining = mayPipeline(this.#seen, Date.now());
+    this.#last = await openMailbox(this.#account, { ...this.#options, pipelining });
+    return this.#last;
+  }
+
+  /** @throws STATE */
+  async learn(): Promise<void> {
+    const fell = this.#last?.outOfStep === true;
+    this.#last = undefined;
+    // A session that was ended from here proves nothing.
+    if (fell && !this.#options.signal.aborted) await this.#seen.fellOutOfStep();
+  }
 }
 
 /** The error as this account's; a bug stays a bug. */

@@ -9,6 +9,7 @@ import { asError, exitCode, PopfetchError, type Phase } from '../errors.js';
 import { readable } from '../escape.js';
 import { plural } from '../report/quantities.js';
 import { atOnce, openMailbox, type SessionOptions } from '../run.js';
+import { mayPipeline } from '../seen/memory.js';
 import { readMemory } from '../seen/seen.js';
 import { errorFields, toJson } from '../report/sentences.js';
 import { isLoopback } from '../wire/connection.js';
@@ -60,15 +61,26 @@ async function examine(
   const { deliver, rejected } = account;
   const configs = [...deliver, ...(rejected === undefined ? [] : [{ maildir: rejected }])];
   const places = await Promise.all(configs.map((config) => examinePlace(config, env)));
-  return [...(await examineServer(account, session, now)), ...places, await examineState(account, state)];
+  return [
+    ...(await examineServer(account, session, { state, now })),
+    ...places,
+    await examineState(account, state),
+  ];
 }
 
-async function examineServer(account: Account, session: SessionOptions, now: number): Promise<Finding[]> {
+async function examineServer(
+  account: Account,
+  session: SessionOptions,
+  { state, now }: { readonly state: string; readonly now: number },
+): Promise<Finding[]> {
   const addresses = await resolve(account.host);
   if (!Array.isArray(addresses)) return [addresses];
   const sentence = `${account.host} is ${addresses.join(', ')}`;
   const dns: Finding = { level: 'ok', subject: 'dns', sentence };
-  return [dns, ...(await examineSession(account, session, addresses.every(isLoopback), now))];
+  // A memory that cannot be read is a finding of its own.
+  const memory = await readMemory(state, account, nodeDisk).catch(() => undefined);
+  const paced = { ...session, pipelining: mayPipeline(memory, now) };
+  return [dns, ...(await examineSession(account, paced, addresses.every(isLoopback), now))];
 }
 
 async function resolve(host: string): Promise<string[] | Finding> {

@@ -11,6 +11,7 @@ import type { Listing } from '../pop3/mailbox.js';
 import type { Pop3Client } from '../pop3/client.js';
 import { moment, plural, size } from '../report/quantities.js';
 import { atOnce, openMailbox, type SessionOptions } from '../run.js';
+import { mayPipeline } from '../seen/memory.js';
 import { readMemory } from '../seen/seen.js';
 import { errorFields, quoted, toJson } from '../report/sentences.js';
 import { loadAccounts, note, stateDirectory, tell, withSession, type Context } from './context.js';
@@ -59,7 +60,7 @@ async function examine(
 ): Promise<Found> {
   try {
     const memory = await readMemory(state, account, nodeDisk);
-    const client = await openMailbox(account, session);
+    const client = await openMailbox(account, { ...session, pipelining: mayPipeline(memory, now) });
     try {
       const parts = {
         identify: (all: Listing) => identify(all, client, memory),

@@ -3,14 +3,17 @@ import type { Account } from '../config/account.js';
 import { LineFeeds, type Filter } from '../deliver/lines.js';
 import type { Out } from '../deliver/context.js';
 import { outTo } from '../deliver/stdout.js';
+import { nodeDisk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { printable } from '../escape.js';
 import type { Listed, Listing, Mailbox, Retrieved } from '../pop3/mailbox.js';
 import { plural } from '../report/quantities.js';
 import { openMailbox } from '../run.js';
 import { toJson } from '../report/sentences.js';
+import { mayPipeline } from '../seen/memory.js';
+import { readMemory } from '../seen/seen.js';
 import { namesOf } from './accounts.js';
-import { loadAccounts, withSession, type Context } from './context.js';
+import { loadAccounts, stateDirectory, withSession, type Context } from './context.js';
 import { isGone } from './output.js';
 import type { Flags, Request } from './request.js';
 
@@ -27,7 +30,9 @@ export async function show({ flags, words }: Request, context: Context): Promise
   const out = outTo(context.stdout);
   const write: Out['write'] = (octets) => out.write(octets);
   await withSession(flags, context, async (session) => {
-    const mailbox = await openMailbox(account, session);
+    const memory = await readMemory(stateDirectory(context), account, nodeDisk).catch(() => undefined);
+    const pipelining = mayPipeline(memory, context.now());
+    const mailbox = await openMailbox(account, { ...session, pipelining });
     try {
       const message = choose(await mailbox.list());
       for await (const answer of answersTo(mailbox, message, flags)) {

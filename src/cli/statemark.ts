@@ -10,6 +10,7 @@ import type { Listed, Listing } from '../pop3/mailbox.js';
 import { plural } from '../report/quantities.js';
 import { atOnce, openMailbox, type SessionOptions } from '../run.js';
 import { seenRecord } from '../seen/book.js';
+import { mayPipeline } from '../seen/memory.js';
 import type { HeldMemory } from '../seen/holding.js';
 import { loadAccounts, tell, withSession, type Context } from './context.js';
 import { placesOf } from './maildirs.js';
@@ -63,7 +64,8 @@ async function mark(
   session: SessionOptions,
   { book, replace }: HeldMemory,
 ): Promise<{ readonly marked: number; readonly known: number }> {
-  const mailbox = await openMailbox(account, session);
+  const pipelining = mayPipeline(book, context.now());
+  const mailbox = await openMailbox(account, { ...session, pipelining });
   try {
     const parts = { identify: (all: Listing) => identify(all, mailbox, book), seen: book, now: context.now };
     const { listing, byContent } = await listed(account, parts, mailbox);

@@ -9,7 +9,7 @@ import type { Listed, Listing } from '../pop3/mailbox.js';
 import { plural } from '../report/quantities.js';
 import { openMailbox, type SessionOptions } from '../run.js';
 import { seenRecord } from '../seen/book.js';
-import type { Entry } from '../seen/memory.js';
+import { mayPipeline, type Entry } from '../seen/memory.js';
 import type { HeldMemory } from '../seen/holding.js';
 import { note, withSession, type Context } from './context.js';
 import { maildirsOf, storedMessages, syncMaildirs } from './maildirs.js';
@@ -51,7 +51,7 @@ async function rebuildHeld(
   now: number,
 ): Promise<Rebuilt> {
   const { keys, find } = await storedMessages(account);
-  const mailbox = await openMailbox(account, session);
+  const mailbox = await openMailbox(account, { ...session, pipelining: mayPipeline(book, now) });
   try {
     const parts = {
       identify: (all: Listing) => identify(all, mailbox, book),

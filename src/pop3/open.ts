@@ -30,6 +30,8 @@ export interface SessionSettings {
   readonly connect?: ((endpoint: Endpoint) => Promise<Connection>) | undefined;
   /** The system's authorities as PEM, or undefined where it has none; those of {@link systemAuthorities} unless given. */
   readonly authorities?: (() => Promise<string | undefined>) | undefined;
+  /** False sends one command at a time, whatever the server announces. */
+  readonly pipelining?: boolean | undefined;
 }
 
 /**
@@ -50,20 +52,39 @@ export async function openSession(settings: SessionSettings): Promise<Pop3Client
   }
 }
 
+/** Where the server hangs up on CAPA it is asked once more for a session, and not for what it can do. */
 async function open(settings: SessionSettings, ca: readonly string[] | undefined): Promise<Pop3Client> {
-  const { host, port, tls, timeouts, tap, signal } = settings;
+  try {
+    return await converse(settings, ca, true);
+  } catch (error) {
+    if (!(error instanceof HungUpOnCapa)) throw error;
+    settings.tap?.('*', 'trying again without CAPA');
+    return converse(settings, ca, false);
+  }
+}
+
+/** The connection was lost while CAPA was asked before the login. */
+class HungUpOnCapa extends PopfetchError {}
+
+async function converse(
+  settings: SessionSettings,
+  ca: readonly string[] | undefined,
+  withCapa: boolean,
+): Promise<Pop3Client> {
+  const { host, port, tls, timeouts, tap, signal, pipelining } = settings;
   const { pin, minVersion } = tls;
   const secure: TlsSettings = { servername: tls.servername ?? host, ca, pin, minVersion };
   const implicit = tls.mode === 'implicit' ? secure : undefined;
   const reach = settings.connect ?? connect;
   const connection = await reach({ host, port, tls: implicit, timeouts, tap, signal });
-  const client = new Pop3Client(connection);
+  const client = new Pop3Client(connection, pipelining);
   try {
     await greeted(client, settings);
-    await client.capa();
+    if (withCapa) await capa(client);
     if (tls.mode === 'starttls') {
+      // Needs no word of CAPA: whatever the server can do, nothing goes on in clear.
       await client.startTls(secure);
-      await client.capa();
+      if (withCapa) await capa(client);
     }
     const credentials = await settings.credentials();
     if (connection.channel.protocol === undefined && !connection.loopback && credentials.insecure)
@@ -98,6 +119,15 @@ function isSilence({ code, serverText = '' }: PopfetchError): boolean {
 function inClear({ method }: Credentials): string {
   const what = method === 'apop' ? 'all mail crosses' : 'the password and all mail cross';
   return `${what} the network in clear; use tls: implicit or tls: starttls where the server has it`;
+}
+
+async function capa(client: Pop3Client): Promise<void> {
+  try {
+    await client.capa();
+  } catch (error) {
+    if (!(error instanceof PopfetchError) || error.code !== 'LOST') throw error;
+    throw new HungUpOnCapa(error.code, error.message, { phase: 'login', cause: error });
+  }
 }
 
 async function readAuthorities(path: string): Promise<string> {

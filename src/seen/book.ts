@@ -3,6 +3,7 @@ import type { Intent } from '../deliver/destination.js';
 import { PopfetchError } from '../errors.js';
 import type { JournalRecord } from './journal.js';
 import {
+  mayPipeline,
   RETENTION,
   type Entry,
   type Memory,
@@ -103,6 +104,7 @@ export class Book implements Memory {
   readonly #shared = new Set<string>();
   #begun = false;
   #lastRun: RunRecord | undefined;
+  #outOfStepAt: number | undefined;
 
   constructor(path: string) {
     this.path = path;
@@ -110,6 +112,10 @@ export class Book implements Memory {
 
   get lastRun(): RunRecord | undefined {
     return this.#lastRun;
+  }
+
+  get outOfStepAt(): number | undefined {
+    return this.#outOfStepAt;
   }
 
   get fresh(): boolean {
@@ -204,6 +210,9 @@ export class Book implements Memory {
         this.#troubles.set(uid, { kind: kind as TroubleKind, count: Number(count), lastAt: Number(lastAt) });
         break;
       }
+      case 'OUT_OF_STEP':
+        this.#outOfStepAt = Number(uid);
+        break;
       case 'RUN':
         this.#lastRun = parseRun(fields);
         break;
@@ -229,6 +238,7 @@ export class Book implements Memory {
       ...[...this.#troubles]
         .filter(([, { lastAt }]) => lastAt + RETENTION > now)
         .map(([uid, trouble]) => troubleRecord(uid, trouble)),
+      ...(mayPipeline(this, now) ? [] : [{ verb: 'OUT_OF_STEP', fields: [String(this.#outOfStepAt)] }]),
       ...(this.#lastRun === undefined ? [] : [runRecord(this.#lastRun)]),
     ];
   }

@@ -1,4 +1,4 @@
-/** What is remembered of one mailbox, as those see it who read it and those who add to it. Types, and one constant. */
+/** What is remembered of one mailbox, as those see it who read it and those who add to it. Types, and what follows from them. */
 import type { DeliveryLog, Intent } from '../deliver/destination.js';
 
 /** What is remembered of a message that is done. Times in milliseconds since 1970, sizes in octets. */
@@ -67,6 +67,8 @@ export interface Memory {
   /** The same of all messages that are still in trouble, or were when they were last listed. */
   troubles(): Iterable<Trouble>;
   readonly lastRun: RunRecord | undefined;
+  /** When the server last fell out of step with several commands at once, in milliseconds since 1970; undefined for never. */
+  readonly outOfStepAt: number | undefined;
 }
 
 /** The memory for the one run that holds its lock. Every promise resolves when it is on disk, and may throw STATE. */
@@ -83,6 +85,8 @@ export interface Seen extends Memory, DeliveryLog {
   outgrew(uid: string, octets: number): Promise<void>;
   /** The message could not be delivered in this run. @returns what is remembered of that from now on */
   failed(uid: string, kind: TroubleKind): Promise<Trouble>;
+  /** The server does not keep step with several commands at once, whatever it announces. */
+  fellOutOfStep(): Promise<void>;
   /** QUIT was answered +OK after DELE for these. */
   removed(uids: readonly string[]): Promise<void>;
   /**
@@ -94,3 +98,11 @@ export interface Seen extends Memory, DeliveryLog {
 
 /** Milliseconds for which a message is remembered after it was last listed: a sick server may list it again. */
 export const RETENTION = 90 * 24 * 3600 * 1000;
+
+/** Milliseconds for which a server that fell out of step is sent one command at a time: it may have been mended since. */
+const CAUTION = 30 * 24 * 3600 * 1000;
+
+/** Whether a server may be sent several commands at once, as far as the memory (undefined where there is none) knows. */
+export function mayPipeline(memory: Pick<Memory, 'outOfStepAt'> | undefined, now: number): boolean {
+  return memory?.outOfStepAt === undefined || memory.outOfStepAt + CAUTION <= now;
+}

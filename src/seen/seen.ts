@@ -211,6 +211,10 @@ class LockedBook extends Book implements Seen {
     return trouble;
   }
 
+  fellOutOfStep(): Promise<void> {
+    return this.#record({ verb: 'OUT_OF_STEP', fields: [String(this.#now())] });
+  }
+
   removed(uids: readonly string[]): Promise<void> {
     return this.#record(...this.#stamped('QUIT_OK', uids));
   }

@@ -180,6 +180,7 @@ export class FakeSeen implements Seen {
   /** Whether no message was ever delivered. */
   fresh = false;
   readonly lastRun = undefined;
+  readonly outOfStepAt = undefined;
   /** Called before each record: may wait, or throw to refuse it. */
   before: (call: string) => Promise<void> = () => Promise.resolve();
   readonly #entries: Map<string, Entry>;
@@ -277,6 +278,10 @@ export class FakeSeen implements Seen {
   async report(uid: string): Promise<void> {
     await this.#record(`report ${uid}`);
     this.#reported.add(uid);
+  }
+
+  fellOutOfStep(): Promise<void> {
+    throw new Error('the policy does not know how commands are sent');
   }
 
   removed(uids: readonly string[]): Promise<void> {
