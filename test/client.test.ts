@@ -652,7 +652,7 @@ describe('listing', () => {
     });
     expect(await client.list()).toEqual({
       messages: [
-        { number: 1, size: 0, uid: 'a b' },
+        { number: 1, size: 0, uid: 'a b', unsized: true },
         { number: 2, size: 76, uid: 'b' },
       ],
       octets: 228,

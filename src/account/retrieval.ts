@@ -113,7 +113,7 @@ export class Retrieval {
       await this.#refused(listed, answer.refused);
       return true;
     }
-    const reading = new Reading(answer.body, (octets) => {
+    const reading = new Reading(answer.body, listed, (octets) => {
       this.#parts.emit({ type: 'progress', account: this.#account.name, octets });
     });
     const delivery = this.#deliver(listed, reading)
@@ -154,14 +154,12 @@ export class Retrieval {
   }
 
   async #refused(listed: Listed, serverText: string): Promise<void> {
-    const { number, uid, size } = listed;
+    const { number } = listed;
     const message = `the server refuses to give message ${number}`;
     const remedy = 'it is tried once a day';
     const error = new PopfetchError('REFUSED', message, { phase: 'retrieve', serverText, remedy });
     const told = await this.#blame(listed, 'server', error);
-    this.#tally.skipped += 1;
-    const skip = { number, uid, octets: size, reason: 'refused', first: told, serverText } as const;
-    this.#parts.emit({ type: 'skipped', account: this.#account.name, ...skip });
+    this.#skipped(listed, told, serverText);
   }
 
   /** What is too large is remembered, so that the next run leaves it alone and goes on with the others. */
@@ -181,9 +179,26 @@ export class Retrieval {
       await this.#parts.seen.outgrew(listed.uid, this.#account.maxSize + 1);
       return;
     }
+    if (error.code === 'REFUSED' && error.phase === 'retrieve') {
+      await this.#withoutContent(listed, error);
+      return;
+    }
     await this.#blame(listed, error.code === 'DATA' ? 'rejected' : 'later', error);
     this.#refusals += 1;
     if (this.#refusals >= REFUSALS) this.#failed(this.#givenUp(error));
+  }
+
+  /** The server has a fault, or this message: as good as refused, but for a RETR that was answered. */
+  async #withoutContent(listed: Listed, error: PopfetchError): Promise<void> {
+    const first = await this.#blame(listed, 'server', error);
+    this.#skipped(listed, first);
+  }
+
+  #skipped({ number, uid, size }: Listed, first: boolean, serverText?: string): void {
+    this.#tally.skipped += 1;
+    const skip = { number, uid, octets: size, reason: 'refused', first } as const;
+    const words = serverText === undefined ? {} : { serverText };
+    this.#parts.emit({ type: 'skipped', account: this.#account.name, ...skip, ...words });
   }
 
   #givenUp(cause: PopfetchError): PopfetchError {

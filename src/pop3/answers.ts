@@ -9,10 +9,10 @@ import type { Status } from './replies.js';
 export interface Question {
   readonly number: number;
   readonly command: string;
-  /** Octets expected: what may be asked for ahead depends on it. */
+  /** Octets that it may come to: what is asked for ahead depends on it. */
   readonly size: number;
-  /** Whether a body of another length than `size` counts as whole only where what follows it is in step. */
-  readonly proven: boolean;
+  /** Octets by LIST, if it gave any: a body of another length is whole only where what follows it is in step. */
+  readonly expected: number | 'any' | undefined;
 }
 
 /** How a row is asked. */
@@ -95,8 +95,8 @@ export class Answers implements AsyncIterable<Retrieved> {
    * @throws PROTOCOL where it is none
    */
   async #prove(index: number, octets: number): Promise<void> {
-    const question = this.#questions[index];
-    if (question?.proven !== true || octets === question.size) return;
+    const { expected } = this.#questions[index] ?? {};
+    if (expected === 'any' || octets === expected) return;
     if (index + 1 < this.#questions.length) this.#early = await this.#status(index + 1);
     else {
       await this.#dialogue.ask('NOOP', 'retrieve');

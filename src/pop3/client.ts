@@ -1,11 +1,12 @@
 /** One POP3 session: RFC 1939, with RFC 2449 (CAPA), 2595 (STLS), 5034 (AUTH) and 6856 (UTF8). */
-import { PopfetchError } from '../errors.js';
+import { PopfetchError, type Phase } from '../errors.js';
 import type { Connection } from '../wire/connection.js';
-import { CAPA_LINES, PIPELINE_COMMANDS } from '../wire/limits.js';
+import { CAPA_LINES, PIPELINE_COMMANDS, UNLISTED } from '../wire/limits.js';
 import type { ChannelInfo, TlsSettings } from '../wire/trust.js';
 import type { Method } from './auth.js';
 import { Answers, type Question } from './answers.js';
 import { Dialogue } from './dialogue.js';
+import { markUnsized, uidlLine, unlisted } from './listing.js';
 import { logIn, type Credentials } from './login.js';
 import type { Listed, Listing, Mailbox, Retrieved } from './mailbox.js';
 import { refusalOf, type Plainly } from './refusals.js';
@@ -123,33 +124,64 @@ export class Pop3Client implements Mailbox {
         rows.UIDL = undefined;
       }
     }
-    return assembleListing(stat, rows.LIST, rows.UIDL);
+    return markUnsized(await this.#completed(stat, rows), rows.LIST);
+  }
+
+  /** The listing; what UIDL left out is asked for by number, as far as that is not too much. */
+  async #completed(
+    stat: { readonly count: number; readonly octets: number },
+    { LIST, UIDL }: { readonly LIST: readonly string[]; readonly UIDL: readonly string[] | undefined },
+  ): Promise<Listing> {
+    const listing = assembleListing(stat, LIST, UIDL);
+    if (listing.complete || UIDL === undefined) return listing;
+    const found = await this.#uidlLines(unlisted(listing, stat.count, UNLISTED));
+    return found.length === 0 ? listing : assembleListing(stat, LIST, [...UIDL, ...found]);
+  }
+
+  async #uidlLines(numbers: readonly number[]): Promise<string[]> {
+    const lines: string[] = [];
+    for await (const [number, status] of this.#each('UIDL', numbers, 'list')) {
+      const line = status.ok ? uidlLine(number, status.text) : undefined;
+      if (line !== undefined) lines.push(line);
+    }
+    return lines;
+  }
+
+  /** Asks one line about each of many messages, as many at once as may be. */
+  async *#each(
+    verb: 'UIDL' | 'DELE',
+    numbers: readonly number[],
+    phase: Phase,
+  ): AsyncGenerator<readonly [number: number, status: Status], void, undefined> {
+    const window = this.#pipelining ? PIPELINE_COMMANDS : 1;
+    for (let from = 0; from < numbers.length; from += window) {
+      const batch = numbers.slice(from, from + window);
+      this.#dialogue.send(
+        batch.map((number) => `${verb} ${number}`),
+        phase,
+      );
+      for (const number of batch) yield [number, await this.#dialogue.status(phase)];
+    }
   }
 
   retrieve(wanted: readonly Listed[], maxOctets: number): AsyncIterable<Retrieved> {
-    const questions = wanted.map(({ number, size }) => {
-      return { number, command: `RETR ${number}`, size, proven: true };
+    const questions = wanted.map(({ number, size, unsized }) => {
+      return { number, command: `RETR ${number}`, size, expected: unsized ? undefined : size };
     });
     return this.#answers(questions, maxOctets);
   }
 
   top(numbers: readonly number[], lines: number): AsyncIterable<Retrieved> {
     const questions = numbers.map((number) => {
-      return { number, command: `TOP ${number} ${lines}`, size: 4096, proven: false };
+      return { number, command: `TOP ${number} ${lines}`, size: 4096, expected: 'any' as const };
     });
     return this.#answers(questions, Number.MAX_SAFE_INTEGER);
   }
 
   async remove(numbers: readonly number[]): Promise<readonly number[]> {
-    const window = this.#pipelining ? PIPELINE_COMMANDS : 1;
     const removed: number[] = [];
-    for (let from = 0; from < numbers.length; from += window) {
-      const batch = numbers.slice(from, from + window);
-      this.#dialogue.send(
-        batch.map((number) => `DELE ${number}`),
-        'remove',
-      );
-      for (const number of batch) if ((await this.#dialogue.status('remove')).ok) removed.push(number);
+    for await (const [number, { ok }] of this.#each('DELE', numbers, 'remove')) {
+      if (ok) removed.push(number);
     }
     return removed;
   }

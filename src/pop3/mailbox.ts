@@ -6,6 +6,8 @@ export interface Listed {
   readonly number: number;
   /** Octets by LIST: a hint, servers get it wrong. */
   readonly size: number;
+  /** LIST gave no number: `size` 0 stands for it. */
+  readonly unsized?: true;
   /** Opaque octets as latin1, compared byte for byte. Not necessarily unique in a listing; empty where there is no UIDL. */
   readonly uid: string;
 }

@@ -26,6 +26,9 @@ export const PIPELINE_COMMANDS = 64;
 /** Octets asked for ahead, by LIST, in answers under way. */
 export const PIPELINE_OCTETS = 1024 * 1024;
 
+/** Messages without a line in UIDL that are asked for one by one. */
+export const UNLISTED = 256;
+
 /** Milliseconds that a server has for each phase, unless the account says otherwise. Each covers its phase from end to end. */
 export const DEADLINES = {
   /** DNS, every address, TCP and TLS together; again for TLS after STLS. A person at a terminal waits no longer. */
