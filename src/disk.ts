@@ -49,6 +49,13 @@ export interface Disk {
   readdir(path: string): Promise<string[]>;
   /** undefined when nothing is there. Never follows a symbolic link in the last component. */
   lstat(path: string): Promise<Stats | undefined>;
+  /** The same of what a symbolic link leads to. */
+  stat(path: string): Promise<Stats | undefined>;
+  /**
+   * Octets that may still be written to the file system of `path` by who has no privileges; undefined where nobody can
+   * say: it keeps no such figures, or nothing is there. Never rejects.
+   */
+  room(path: string): Promise<number | undefined>;
   /** fsync on a directory: the names in it are on stable storage when it resolves. */
   syncDirectory(path: string): Promise<void>;
 }
@@ -149,12 +156,15 @@ export const nodeDisk: Disk = {
   unlink: (path) => fs.unlink(path),
   readdir: (path) => fs.readdir(path),
 
-  async lstat(path) {
+  lstat: (path) => unlessMissing(fs.lstat(path)),
+  stat: (path) => unlessMissing(fs.stat(path)),
+
+  async room(path) {
     try {
-      return await fs.lstat(path);
-    } catch (error) {
-      if (errno(error) === 'ENOENT') return undefined;
-      throw error;
+      const { bsize, blocks, bavail } = await fs.statfs(path);
+      return blocks > 0 ? bsize * bavail : undefined;
+    } catch {
+      return undefined;
     }
   },
 
@@ -167,6 +177,15 @@ export const nodeDisk: Disk = {
     }
   },
 };
+
+async function unlessMissing(look: Promise<Stats>): Promise<Stats | undefined> {
+  try {
+    return await look;
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
 
 /** The errno name of a failed system call ('ENOSPC', …), or undefined when it is no such error. */
 export function errno(error: unknown): string | undefined {
@@ -190,12 +209,7 @@ export function hasNoLinks(error: unknown): boolean {
 }
 
 async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await fs.stat(path)).isDirectory();
-  } catch (error) {
-    if (errno(error) === 'ENOENT') return false;
-    throw error;
-  }
+  return (await unlessMissing(fs.stat(path)))?.isDirectory() === true;
 }
 
 /**

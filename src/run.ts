@@ -12,6 +12,7 @@ import { nodeDisk } from './disk.js';
 import { asError, exitCode, PopfetchError } from './errors.js';
 import type { Emit, Outcome } from './events.js';
 import { mailboxTag, messageKey } from './identity.js';
+import { demandOwn } from './owner.js';
 import type { Pop3Client } from './pop3/client.js';
 import { openSession, type SessionSettings } from './pop3/open.js';
 import { mayPipeline, type Memory, type Seen } from './seen/memory.js';
@@ -247,11 +248,13 @@ async function withDestination(
   }
 }
 
-/** @throws STATE */
+/** @throws STATE; PERMISSION where others can change what is in it */
 async function makeSpool(path: string): Promise<void> {
   try {
+    await demandOwn(nodeDisk, path);
     await nodeDisk.mkdir(path);
   } catch (cause) {
+    if (cause instanceof PopfetchError) throw cause;
     throw new PopfetchError('STATE', `${path}: the directory for messages on their way cannot be made`, {
       phase: 'state',
       remedy: 'see that it and what is above it are yours and can be written',

@@ -1,12 +1,12 @@
 /** Faults of the real disk: what a full one, a limit and a failed sync come to in the command itself. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { nodeDisk } from '../src/disk.js';
-import { reach, said, stored, World } from './support/e2e.js';
+import { lateHook, reach, said, stored, World } from './support/e2e.js';
 import { diskOf } from './support/fault-cases.js';
 import { FaultWorld } from './support/fault-world.js';
 import { plain } from './support/messages.js';
@@ -17,7 +17,7 @@ const run = promisify(execFile);
 const SMALL = plain(1);
 const LARGE = Buffer.concat([plain(2), Buffer.from('0123456789abcdef\r\n'.repeat(8000))]);
 
-describe('one account whose disk is full', () => {
+describe('one account whose disk is full [78]', () => {
   let world: World;
 
   beforeEach(async () => {
@@ -26,17 +26,24 @@ describe('one account whose disk is full', () => {
 
   afterEach(() => world.close());
 
-  it('keeps its mail on the server and nothing of it in the Maildir; the other account goes on', async ({
+  it('keeps its mail on the server and nothing of it in the Maildir; the other account goes on [108]', async ({
     skip,
   }) => {
     const mount = await world.directory('full');
     try {
-      await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mount]);
+      await run('mount', ['-t', 'tmpfs', '-o', 'size=72m', 'tmpfs', mount]);
     } catch {
       skip('a small file system can be mounted by root only');
     }
     try {
-      const server = await world.serve({ taro: [SMALL, LARGE] });
+      // Another program takes what was free when the run looked.
+      const filler = join(mount, 'filler');
+      const late = lateHook();
+      late.hook = async ({ kind, verb, line }) => {
+        if (kind === 'command' && verb === 'RETR' && line.endsWith('2')) await fill(mount, filler);
+        return undefined;
+      };
+      const server = await world.serve({ taro: [SMALL, LARGE] }, { ...late, pipelining: false });
       await world.configure({
         full: reach(server, { delete: 'delivered' }),
         good: reach(await world.serve({ taro: [LARGE] })),
@@ -52,7 +59,8 @@ describe('one account whose disk is full', () => {
       expect(await world.leftovers('full', 'good')).toEqual([]);
       expect(server.mailbox('taro').messages).toHaveLength(2);
       expect(said(server, 'DELE', 'QUIT')).toEqual([]);
-      await run('mount', ['-o', 'remount,size=8m', mount]);
+      late.hook = () => undefined;
+      await rm(filler);
       expect(await world.popfetch()).toMatchObject({ code: 0, stderr: '' });
       expect(await world.maildir('full')).toEqual(stored(SMALL, LARGE));
       expect(server.mailbox('taro').messages).toEqual([]);
@@ -61,7 +69,7 @@ describe('one account whose disk is full', () => {
     }
   });
 
-  it('is not fooled by a write that stores only a part', async () => {
+  it('is not fooled by a write that stores only a part [80]', async () => {
     const server = await world.serve({ taro: [SMALL, LARGE] });
     await world.configure({ work: reach(server, { delete: 'delivered' }) });
     // The write that crosses the limit (a multiple of 512 or 1024 octets) stores what fits and says so; the next one fails.
@@ -75,6 +83,12 @@ describe('one account whose disk is full', () => {
     expect(await world.maildir('work')).toEqual(stored(SMALL, LARGE));
   });
 });
+
+/** Leaves 64 KiB on a file system. */
+async function fill(mount: string, file: string): Promise<void> {
+  const { bsize, bavail } = await statfs(mount);
+  await writeFile(file, Buffer.alloc(bsize * bavail - 65_536));
+}
 
 /** The file name in tmp/ that a line names. */
 function nameIn(line: string): string {
@@ -102,7 +116,7 @@ describe('a directory whose name cannot be synced', () => {
   });
 });
 
-describe('too few descriptors for the deliveries in flight', () => {
+describe('too few descriptors for the deliveries in flight [81]', () => {
   it.each(['Maildir', 'mbox', 'Maildir and mbox'] as const)(
     '%s: some fail, none is lost or doubled, the next run brings them',
     async (kind) => {

@@ -3,9 +3,10 @@ import { access, constants, stat } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { DestinationConfig } from '../config/account.js';
-import { errno } from '../disk.js';
+import { errno, nodeDisk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { readable } from '../escape.js';
+import { placeFault } from '../owner.js';
 import { programFault, type Environment } from '../program.js';
 import { failure, type Finding } from './findings.js';
 
@@ -25,6 +26,7 @@ export async function examinePlace(config: DestinationConfig, env: Environment):
 }
 
 async function maildir(path: string): Promise<Finding> {
+  await demandSafe(path);
   if ((await look(path)) === undefined) return toBeMade('maildir', path);
   for (const part of [path, ...['tmp', 'new', 'cur'].map((name) => join(path, name))]) {
     const stats = await look(part);
@@ -36,6 +38,7 @@ async function maildir(path: string): Promise<Finding> {
 }
 
 async function mbox(path: string): Promise<Finding> {
+  await demandSafe(dirname(path));
   const stats = await look(path);
   if (stats === undefined) return toBeMade('mbox', path);
   if (!stats.isFile()) throw refusal(path, 'it is not a regular file', 'CREATE');
@@ -85,6 +88,17 @@ async function look(path: string): Promise<Stats | undefined> {
     if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return undefined;
     throw refusal(path, errno(error) ?? 'unknown reason', 'PERMISSION', error);
   }
+}
+
+/** Where others could change what is there, fetch would refuse it, too. */
+async function demandSafe(directory: string): Promise<void> {
+  // What cannot be looked at is told of by the looks that follow.
+  const fault = await placeFault(nodeDisk, directory).catch(() => undefined);
+  if (fault === undefined) return;
+  throw new PopfetchError('CREATE', `${readable(fault.what)}, so no mail is written there`, {
+    phase: 'destination',
+    remedy: fault.remedy,
+  });
 }
 
 async function demandWritable(path: string): Promise<void> {

@@ -6,6 +6,7 @@ import { PopfetchError } from '../errors.js';
 import { drained } from './drained.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
 import type { Rejected } from './rejected.js';
+import type { Reserve } from './reserve.js';
 import type { Held, Spool } from './spool.js';
 
 /** Finishes deliveries to a place where nothing is delivered any more; gives the uids that are there. */
@@ -23,17 +24,26 @@ export class All implements Destination {
   readonly #spool: Spool;
   readonly #elsewhere: FinishElsewhere;
   readonly #rejected: Rejected | undefined;
+  readonly #reserve: Reserve;
 
   /**
    * @param elsewhere called in recover() for destinations that are not among `parts`
+   * @param reserve of the file systems that a message may go through
    * @param rejected takes what one of `parts` refuses for good, which is otherwise thrown
    */
-  constructor(parts: readonly Destination[], spool: Spool, elsewhere: FinishElsewhere, rejected?: Rejected) {
+  constructor(
+    parts: readonly Destination[],
+    spool: Spool,
+    elsewhere: FinishElsewhere,
+    reserve: Reserve,
+    rejected?: Rejected,
+  ) {
     this.#parts = parts;
     this.name = parts.map(({ name }) => name).join(', ');
     this.window = Math.min(...parts.map(({ window }) => window));
     this.#spool = spool;
     this.#elsewhere = elsewhere;
+    this.#reserve = reserve;
     this.#rejected = rejected;
   }
 
@@ -82,8 +92,9 @@ export class All implements Destination {
     const missing = this.#parts.filter(({ name }) => !log.isStored(message.uid, name));
     const [only] = missing;
     if (only === undefined) return drained(message);
-    if (missing.length === 1 && this.#rejected === undefined) return only.deliver(message, log);
-    const held = await this.#spool.hold(message.key, message.body, undefined, false);
+    const body = this.#reserve.guard(message.body, message.size);
+    if (missing.length === 1 && this.#rejected === undefined) return only.deliver({ ...message, body }, log);
+    const held = await this.#spool.hold(message.key, body, undefined, false);
     try {
       return await this.#deliverEach(missing, message, held, this.#rejected?.remembering(log) ?? log);
     } finally {

@@ -1,7 +1,8 @@
 /** What the disk says, in words for a person: every errno that a destination can meet, in one place. */
-import { errno } from '../disk.js';
+import { errno, type Disk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import type { ErrorCode, Phase } from '../errors.js';
+import { placeFault, type PlaceFault } from '../owner.js';
 
 interface Words {
   /** Follows the path: `PATH: the disk is full`. */
@@ -66,6 +67,18 @@ export function failure(error: unknown, path: string): unknown {
 /** The same while a destination is opened: CREATE where it cannot exist as configured, else DELIVERY. */
 export function refusal(error: unknown, path: string): unknown {
   return translated(error, path, 'destination', (code) => (REFUSED.has(code) ? 'CREATE' : 'DELIVERY'));
+}
+
+/** @throws CREATE where others can change what is in a directory that mail is to go to; what the disk throws */
+export async function refuseUnsafe(disk: Disk, directory: string): Promise<void> {
+  refuseFault(await placeFault(disk, directory));
+}
+
+/** @throws CREATE where there is a fault */
+export function refuseFault(fault: PlaceFault | undefined): void {
+  if (fault === undefined) return;
+  const what = `${fault.what}, so no mail is written there`;
+  throw new PopfetchError('CREATE', what, { phase: 'destination', remedy: fault.remedy });
 }
 
 function translated(

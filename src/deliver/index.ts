@@ -1,5 +1,5 @@
 /** Opens the destinations of an account. Loads only the code of those that are there. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { DestinationConfig } from '../config/account.js';
 import { PopfetchError } from '../errors.js';
 import { All, type FinishElsewhere } from './all.js';
@@ -7,6 +7,7 @@ import type { DestinationContext } from './context.js';
 import type { Destination } from './destination.js';
 import { refusal } from './failure.js';
 import type { Rejected } from './rejected.js';
+import { Reserve } from './reserve.js';
 import { Spool } from './spool.js';
 
 export type { DestinationContext } from './context.js';
@@ -22,7 +23,16 @@ export async function openDestination(
 ): Promise<Destination> {
   const spool = new Spool(context.disk, context.spool, context.tag);
   const parts = await Promise.all(configs.map((config) => openParts(config, context, spool)));
-  return new All(parts.flat(), spool, finishElsewhere(context, spool), await openRejected(configs, context));
+  const reserve = new Reserve(context.disk, [context.spool, ...configs.flatMap(directoryOf)]);
+  const rejected = await openRejected(configs, context);
+  return new All(parts.flat(), spool, finishElsewhere(context, spool), reserve, rejected);
+}
+
+/** Where its files are made, if it has any besides the spool. */
+function directoryOf(config: DestinationConfig): string[] {
+  if (config === 'stdout') return [];
+  if ('maildir' in config) return [config.maildir];
+  return 'mbox' in config ? [dirname(config.mbox)] : [];
 }
 
 /** Only a command and an LMTP server can refuse a message for good. */

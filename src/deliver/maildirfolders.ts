@@ -6,8 +6,9 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { errno, hasNoLinks, type Disk, type DiskFile } from '../disk.js';
 import { PopfetchError } from '../errors.js';
+import { directoryFault } from '../owner.js';
 import type { DestinationContext } from './context.js';
-import { failure } from './failure.js';
+import { failure, refuseFault, refuseUnsafe } from './failure.js';
 import { LineFeeds } from './lines.js';
 import { directorySync } from './newfile.js';
 import { storedFiles } from './storedmail.js';
@@ -63,8 +64,9 @@ export class MaildirFolders {
     return join(this.#path, 'new', name);
   }
 
-  /** Makes what is missing, for good. @throws CREATE where something else stands in the place of a folder. */
+  /** Makes what is missing, for good. @throws CREATE where something else stands in the place of a folder, or others may put it there */
   async prepare(): Promise<void> {
+    await refuseUnsafe(this.#disk, this.#path);
     await this.#disk.mkdir(this.#path);
     for (const folder of ['tmp', 'new', 'cur']) {
       const path = join(this.#path, folder);
@@ -73,7 +75,10 @@ export class MaildirFolders {
         await this.#disk.mkdir(path);
         found = await this.#disk.lstat(path);
       }
-      if (found?.isDirectory() === true) continue;
+      if (found?.isDirectory() === true) {
+        refuseFault(directoryFault(path, found, 'shared'));
+        continue;
+      }
       const what = found?.isSymbolicLink() === true ? 'is a symbolic link' : 'is not a directory';
       throw new PopfetchError('CREATE', `${path} ${what}, so ${this.#path} is no Maildir`, {
         phase: 'destination',

@@ -10,7 +10,7 @@ import type { DestinationContext } from './context.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from './destination.js';
 import type { DiskFile } from '../disk.js';
 import { clearDotlock } from './dotlock.js';
-import { failure, refusal } from './failure.js';
+import { failure, refusal, refuseUnsafe } from './failure.js';
 import { chain, Checksum, Intake, type Facts } from './lines.js';
 import { append, cutOff, mboxEnd, octetsOf, type MboxEnd, type Octets } from './mboxfile.js';
 import { MboxEntry } from './mboxformat.js';
@@ -72,6 +72,7 @@ export class Mbox implements Destination {
 
   async recover(unfinished: readonly Intent[], log: DeliveryLog): Promise<string[]> {
     try {
+      await refuseUnsafe(this.#context.disk, dirname(this.#path));
       await this.#context.disk.mkdir(dirname(this.#path));
       await clearDotlock(`${this.#path}.lock`, this.#context);
       if (unfinished.length > 0) return await this.#recoverLocked(unfinished, log);

@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errno, type DiskFile } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { tryLock } from '../lock.js';
+import { fileFault } from '../owner.js';
+import { refuseFault } from './failure.js';
 import { tryDotlock, type Dotlock, type LockOwner } from './dotlock.js';
 import { Turns } from './turns.js';
 
@@ -121,8 +123,8 @@ async function openLocked(
 
 /**
  * Opens the mbox at `path` for appending; made with mode 0600 when missing.
- * @throws CREATE for a symbolic link, a file with a second name and whatever is not a file: mail written there would
- * change something else than this path says
+ * @throws CREATE for a symbolic link, a file with a second name, one of another user and whatever is not a file: mail
+ * written there would change something else than this path says, or be read by others
  */
 export async function openMbox(path: string, { disk }: Pick<LockOwner, 'disk'>): Promise<DiskFile> {
   // Looked at before it is opened: opening a device or a pipe does something.
@@ -147,6 +149,7 @@ function refuseOddity(path: string, stat: Stats): void {
   if (stat.isSymbolicLink()) throw odd(path, 'is a symbolic link');
   if (!stat.isFile()) throw odd(path, 'is not a file');
   if (stat.nlink > 1) throw odd(path, 'is known under a second name (a hard link)');
+  refuseFault(fileFault(path, stat));
 }
 
 function odd(path: string, what: string): PopfetchError {

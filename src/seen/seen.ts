@@ -8,6 +8,7 @@ import type { Intent } from '../deliver/destination.js';
 import type { Disk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { mailboxTag, type MailboxAddress } from '../identity.js';
+import { demandOwn } from '../owner.js';
 import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './journal.js';
 import type { Entry, RunRecord, Seen, Trouble, TroubleKind } from './memory.js';
 import { lockRun, type RunLock } from './runlock.js';
@@ -44,7 +45,7 @@ export interface OpenSeenOptions {
 
 /**
  * Opens the memory of a mailbox for the one run that may hold it; made when missing, in a directory of mode 0700.
- * @throws LOCKED when another run holds it, STATE when it is damaged or lost, or cannot be read or written
+ * @throws LOCKED when another run holds it, PERMISSION when others can change that directory, STATE when it is damaged or lost, or cannot be read or written
  */
 export async function openSeen(
   directory: string,
@@ -54,6 +55,7 @@ export async function openSeen(
 ): Promise<Seen> {
   const path = journalPath(directory, address);
   try {
+    await demandOwn(disk, directory);
     await disk.mkdir(directory);
     const lock = await lockRun(join(directory, `${mailboxTag(address)}.lock`), disk, options);
     try {

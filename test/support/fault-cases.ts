@@ -95,6 +95,8 @@ function grouped(disk: WatchedDisk, world: FaultWorld): Site[] {
   const sites = new Map<string, { asked: string; caller: string; calls: number[] }>();
   disk.calls.forEach((line, index) => {
     const asked = askedBy(world, line);
+    // Looks at what is above both the memory and the mail: whose of them it is cannot be told from the path.
+    if (/ (\.\.)?$/.test(asked)) return;
     const caller = disk.callers[index] ?? '';
     const count = (counts.get(asked) ?? 0) + 1;
     counts.set(asked, count);

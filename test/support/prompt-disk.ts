@@ -52,6 +52,15 @@ function fileOf(fd: number, path: string): DiskFile {
   };
 }
 
+function unlessMissing(look: () => fs.Stats): fs.Stats | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
 /** Promises what `Disk` promises; reads of a file end where it ends. */
 export const promptDisk: Disk = {
   open: (path, how, mode = 0o600) => now(() => fileOf(fs.openSync(path, FLAGS[how], mode), path)),
@@ -74,15 +83,10 @@ export const promptDisk: Disk = {
       fs.unlinkSync(path);
     }),
   readdir: (path) => now(() => fs.readdirSync(path)),
-  lstat: (path) =>
-    now(() => {
-      try {
-        return fs.lstatSync(path);
-      } catch (error) {
-        if (errno(error) === 'ENOENT') return undefined;
-        throw error;
-      }
-    }),
+  lstat: (path) => now(() => unlessMissing(() => fs.lstatSync(path))),
+  stat: (path) => now(() => unlessMissing(() => fs.statSync(path))),
+  // What is in memory may be small: nobody fills it here.
+  room: () => Promise.resolve(undefined),
   syncDirectory: (path) =>
     now(() => {
       const fd = fs.openSync(path, O_RDONLY);

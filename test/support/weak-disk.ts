@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import type { Stats } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import type { Disk, DiskFile, OpenMode } from '../../src/disk.js';
 import {
   changed,
@@ -162,6 +162,16 @@ export class WeakDisk implements Disk {
     return ino === undefined ? undefined : this.statOf(ino);
   }
 
+  /** There are no symbolic links. */
+  stat(path: string): Promise<Stats | undefined> {
+    return this.lstat(normalize(path));
+  }
+
+  /** It keeps no figures. */
+  room(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   syncDirectory(path: string): Promise<void> {
     return this.sync(this.#directory(path).ino);
   }
@@ -214,6 +224,8 @@ export class WeakDisk implements Disk {
     // Only what is asked for: every field would take longer than the rest of the call.
     const stat = {
       ...{ dev: 1, ino, mtimeMs: node.mtimeMs, nlink: linksOf(this.#nodes, ino) },
+      // All of it is the user's who asks.
+      ...{ uid: UID, gid: GID, mode: isFile ? 0o100600 : 0o040700 },
       size: isFile ? node.content.length : 0,
       isFile: isFile ? yes : no,
       isDirectory: isFile ? no : yes,
@@ -248,6 +260,7 @@ export class WeakDisk implements Disk {
   }
 }
 
+const [UID, GID] = [process.geteuid?.() ?? -1, process.getegid?.() ?? -1];
 const yes = (): boolean => true;
 const no = (): boolean => false;
 
