@@ -11,6 +11,7 @@ import type { Account } from '../../src/config/account.js';
 import { All } from '../../src/deliver/all.js';
 import type { DestinationContext } from '../../src/deliver/context.js';
 import { Maildir } from '../../src/deliver/maildir.js';
+import { Reserve } from '../../src/deliver/reserve.js';
 import { Spool } from '../../src/deliver/spool.js';
 import { PopfetchError } from '../../src/errors.js';
 import type { Event } from '../../src/events.js';
@@ -171,7 +172,7 @@ class CaseWorld {
   /** As openDestination() makes it, but at once: loading code takes time that no timer knows of. */
   #destination(context: DestinationContext): All {
     const spool = new Spool(context.disk, context.spool, context.tag);
-    return new All([new Maildir(join(this.#home, 'Mail'), context)], spool, () => Promise.resolve([]));
+    return new All([new Maildir(join(this.#home, 'Mail'), context)], spool, () => Promise.resolve([]), new Reserve(context.disk, []));
   }
 
   /** As openSession() has it, without a network. */
