@@ -5,11 +5,14 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { access, constants, stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { kill } from 'node:process';
+import { execPath, kill } from 'node:process';
 import type { Readable } from 'node:stream';
 import { errno } from './disk.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The program that runs popfetch: node. */
+export const NODE = execPath;
 
 /** Octets kept of what a program writes; the rest is read and dropped. */
 const KEPT = 64 * 1024;

@@ -124,6 +124,17 @@ describe('an account', () => {
     });
   });
 
+  it.each([{ keyring: true }, { netrc: true }, { credential: 'work' }, { credential: '..work pop.example' }])(
+    'takes the password from %j',
+    async (password) => {
+      expect((await home.account({ password })).password).toEqual(password);
+    },
+  );
+
+  it('takes an account without a password, for which a person is asked', async () => {
+    expect((await home.account({ password: undefined })).password).toBeUndefined();
+  });
+
   it('keeps the order of the file', async () => {
     const names = ['zulu', 'alpha', 'mike'];
     const accounts = Object.fromEntries(names.map((name) => [name, { user: name }]));
@@ -258,7 +269,8 @@ describe('a field is refused with what is expected', () => {
   const PROGRAM = 'a list of the program and its arguments, such as [maildrop, -d, taro]';
   const LMTP = 'HOST:PORT, [ADDRESS]:PORT, or the path of a socket';
   const RECIPIENT = 'an address such as taro@example.com, or a list of them';
-  const PASSWORD = 'the password as text in quotes and on one line, or one of env, file, command';
+  const PASSWORD =
+    'the password as text in quotes and on one line, or one of env, file, command, keyring, netrc, credential';
   const COMMAND = 'a list of the program and its arguments, such as [pass, show, mail/work]';
   const DELETE = 'never, delivered, or a duration such as 30d';
   it.each<[object, string]>([
@@ -273,17 +285,29 @@ describe('a field is refused with what is expected', () => {
     [{ user: 'a\0b' }, '.user: "a\\u0000b" is not valid (expected the user name, on one line)'],
     [{ user: 'a\nb' }, '.user: "a\\nb" is not valid (expected the user name, on one line)'],
     [{ user: null }, '.user: an empty value is not valid (expected the user name, on one line)'],
-    [
-      { password: undefined },
-      `.password: missing (expected the password in quotes, or one of {env: NAME}, {file: PATH}, {command: [PROGRAM, ARGUMENT]})`,
-    ],
     [{ password: 12_345 }, `.password: ******** is not valid (expected ${PASSWORD})`],
     [{ password: 'hunter2\n' }, `.password: ******** is not valid (expected ${PASSWORD})`],
     [{ password: 'hun\0ter2' }, `.password: ******** is not valid (expected ${PASSWORD})`],
     [{ password: '' }, `.password: ******** is not valid (expected ${PASSWORD})`],
     [{ password: {} }, `.password: ******** is not valid (expected ${PASSWORD})`],
     [{ password: { env: 'A', file: 'b' } }, `.password: ******** is not valid (expected ${PASSWORD})`],
-    [{ password: { hunter2: null } }, '.password: unknown key (expected one of env, file, command)'],
+    [
+      { password: { hunter2: null } },
+      '.password: unknown key (expected one of env, file, command, keyring, netrc, credential)',
+    ],
+    [{ password: null }, `.password: ******** is not valid (expected ${PASSWORD})`],
+    [{ password: { keyring: 'hunter2' } }, '.password.keyring: ******** is not valid (expected true)'],
+    [{ password: { keyring: false } }, '.password.keyring: ******** is not valid (expected true)'],
+    [{ password: { netrc: '~/.netrc' } }, '.password.netrc: ******** is not valid (expected true)'],
+    [{ password: { keyring: true, netrc: true } }, `.password: ******** is not valid (expected ${PASSWORD})`],
+    [{ password: { key_ring: true } }, '.password: unknown key; did you mean "keyring"?'],
+    [{ password: { credentials: 'hunter2' } }, '.password: unknown key; did you mean "credential"?'],
+    ...['', '.', '..', '../hunter2', 'a/b', '/etc/shadow', 'a\nb', 'a\0b', 3].map(
+      (credential): [object, string] => [
+        { password: { credential } },
+        '.password.credential: ******** is not valid (expected the name of a credential, without a slash, such as work)',
+      ],
+    ),
     [{ password: { comand: ['hunter2'] } }, '.password: unknown key; did you mean "command"?'],
     [
       { password: { command: 'pass show hunter2' } },
@@ -294,7 +318,6 @@ describe('a field is refused with what is expected', () => {
       { password: { command: ['a', 1] } },
       `.password.command[1]: ******** is not valid (expected ${COMMAND})`,
     ],
-    [{ password: { keyring: true } }, '.password: unknown key (expected one of env, file, command)'],
     [{ auth: 'PLAIN' }, '.auth: "PLAIN" is not valid; did you mean "plain"?'],
     [{ auth: 'xoauth2' }, '.auth: "xoauth2" is not valid (expected auto, user, apop or plain)'],
     [{ insecure: 'yes' }, '.insecure: "yes" is not valid (expected true or false)'],

@@ -111,7 +111,9 @@ it('what is printed loads to the same config again, apart from the masked passwo
   const config = await home.load(TEXT);
   const again = await home.load(await maskedYaml(config), 'again.yaml');
   const accounts = config.accounts.map((account) =>
-    'value' in account.password ? { ...account, password: { value: '********' } } : account,
+    account.password !== undefined && 'value' in account.password
+      ? { ...account, password: { value: '********' } }
+      : account,
   );
   expect(again).toEqual({ ...config, accounts, file: again.file });
 });
@@ -120,4 +122,18 @@ it('the masked config is plain data for JSON too', async () => {
   const masked = mask(await home.load(TEXT));
   expect(JSON.parse(JSON.stringify(masked))).toEqual(masked);
   expect(JSON.stringify(masked)).not.toContain('hunter2');
+});
+
+it.each([{ env: 'PW' }, { keyring: true }, { netrc: true }, { credential: 'work' }])(
+  'where a password comes from is shown: %j',
+  async (password) => {
+    const account = { host: 'h', user: 'u', password, deliver: 'stdout' };
+    const masked = mask(await home.load(JSON.stringify({ accounts: { work: account } }), 'c.json'));
+    expect(masked).toMatchObject({ accounts: { work: { password } } });
+  },
+);
+
+it('an account without a password is printed without one', async () => {
+  const config = await home.load('accounts:\n  work: {host: h, user: u, deliver: stdout}\n');
+  expect(await maskedYaml(config)).not.toContain('password');
 });

@@ -63,7 +63,10 @@ describe('an example config', () => {
       archive: { disabled: true },
     });
     expect(
-      await readPassword(accounts['club']!.password, { env: { CLUB_PASSWORD: 'pw' }, account: 'club' }),
+      await readPassword(accounts['club']!.password, {
+        env: { CLUB_PASSWORD: 'pw' },
+        account: accounts['club']!,
+      }),
     ).toBe('pw');
   });
 

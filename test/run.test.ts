@@ -51,7 +51,8 @@ function options(changes: Partial<FetchOptions> = {}): FetchOptions {
     parallel: 4,
     emit: (event) => events.push(event),
     signal: new AbortController().signal,
-    password: ({ password }) => Promise.resolve('value' in password ? password.value : ''),
+    password: ({ password }) =>
+      Promise.resolve(password !== undefined && 'value' in password ? password.value : ''),
     ...changes,
   };
 }

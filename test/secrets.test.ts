@@ -14,7 +14,7 @@ afterEach(() => home.remove());
 
 const SECRET = 'hunter2 correct horse';
 const env = { PATH: process.env['PATH'], PW: SECRET, EMPTY: '', LINES: 'a\nb' };
-const options = { env, account: 'work' };
+const options = { env, account: { name: 'work', host: 'pop.example.com', user: 'taro' } };
 const node = (script: string, ...args: string[]) => ({ command: [process.execPath, '-e', script, ...args] });
 const sh = (script: string) => ({ command: ['sh', '-c', script] });
 

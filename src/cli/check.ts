@@ -38,7 +38,7 @@ interface Report {
 export async function check({ flags }: Request, context: Context): Promise<number> {
   const { config, accounts } = await loadAccounts(flags, context);
   const place = { state: stateDirectory(context), now: context.now(), env: context.env };
-  const reports = await withSession(flags, context, (session) =>
+  const reports = await withSession(flags, accounts, context, (session) =>
     atOnce(accounts, config.parallel, async (account) => ({
       account: account.name,
       findings: await examine(account, session, place),

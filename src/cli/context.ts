@@ -15,7 +15,7 @@ export interface Context {
   readonly home: string;
   readonly cwd: string;
   readonly uid: number;
-  readonly stdin: () => NodeJS.ReadableStream;
+  readonly stdin: () => NodeJS.ReadableStream & { readonly isTTY?: boolean };
   readonly stdout: Terminal;
   /** fsync of stdout, where that is a file. */
   readonly syncStdout: (() => Promise<void>) | undefined;
@@ -66,15 +66,21 @@ export async function loadAccounts(
   return { config, accounts };
 }
 
-/** Does `work` with what opening a session takes; with `--trace` the transcript is closed afterwards. @throws CREATE, DELIVERY */
+/**
+ * Does `work` with what opening a session of these accounts takes. A person is asked for the passwords that no config
+ * has, before anything else happens; with `--trace` the transcript is closed afterwards. @throws CREATE, DELIVERY, ABORTED
+ */
 export async function withSession<T>(
   flags: Flags,
-  { env, cwd, uid, signal }: Context,
+  accounts: readonly Account[],
+  context: Context,
   work: (session: SessionOptions) => Promise<T>,
 ): Promise<T> {
+  const { env, home, cwd, uid, signal } = context;
   const { readPassword } = await import('../config/secrets.js');
-  const password = ({ name, password }: Account): Promise<string> =>
-    readPassword(password, { env, account: name, signal });
+  const typed = await askPasswords(accounts, context);
+  const password = (account: Account): Promise<string> =>
+    readPassword(account.password, { env, home, account, signal, typed: typed.get(account.name) });
   if (flags.trace === undefined) return work({ password, signal });
   const { openTrace } = await import('../report/trace.js');
   const { trace, close } = await openTrace(resolve(cwd, flags.trace), { uid });
@@ -85,4 +91,18 @@ export async function withSession<T>(
   });
   await close();
   return result;
+}
+
+/** Asks for the password of each account that has none, once and one after the other; of nobody without a terminal. */
+async function askPasswords(
+  accounts: readonly Account[],
+  context: Context,
+): Promise<ReadonlyMap<string, string>> {
+  const typed = new Map<string, string>();
+  const without = accounts.filter(({ password }) => password === undefined);
+  if (without.length === 0) return typed;
+  const { askSecret, canAsk, questionFor } = await import('./prompt.js');
+  if (!canAsk(context)) return typed;
+  for (const account of without) typed.set(account.name, await askSecret(questionFor(account), context));
+  return typed;
 }

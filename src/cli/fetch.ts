@@ -14,7 +14,7 @@ export async function fetch({ flags }: Request, context: Context): Promise<numbe
   const { env, stderr, now } = context;
   const reporter = createReporter({ ...flags, stderr, stdout: context.stdout, env, now });
   try {
-    const outcomes = await withSession(flags, context, (session) =>
+    const outcomes = await withSession(flags, accounts, context, (session) =>
       fetchAll(accounts, {
         ...session,
         state: stateDirectory(context),
@@ -39,7 +39,9 @@ const TOLD = ['POPFETCH_KEY', 'POPFETCH_ACCOUNT', 'POPFETCH_UID', 'POPFETCH_SEND
 
 /** The environment for programs that mail is handed to: no variable that holds a password of any account is in it. */
 function programEnvironment(env: Context['env'], accounts: readonly Account[]): Context['env'] {
-  const secret = accounts.flatMap(({ password }) => ('env' in password ? [password.env] : []));
+  const secret = accounts.flatMap(({ password }) =>
+    password !== undefined && 'env' in password ? [password.env] : [],
+  );
   const left = new Set([...secret, ...TOLD]);
   return Object.fromEntries(Object.entries(env).filter(([name]) => !left.has(name)));
 }

@@ -1,24 +1,12 @@
-/** What the words of `popfetch state` share: one account, its memory under its lock, and what is said of it. */
+/** What the words of `popfetch state` share: the memory of an account under its lock, and what a word means in it. */
 import type { Account } from '../config/account.js';
 import { nodeDisk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
-import { printable, readable } from '../escape.js';
-import { toJson } from '../report/sentences.js';
+import { printable } from '../escape.js';
 import { holdMemory, type HeldMemory } from '../seen/holding.js';
-import { namesOf } from './accounts.js';
-import { loadAccounts, stateDirectory, type Context } from './context.js';
-import { print } from './output.js';
+import { stateDirectory, type Context } from './context.js';
+import { attributed } from './oneaccount.js';
 import type { Flags } from './request.js';
-
-/** The one account of a command that changes something. @throws USAGE when it is not just one */
-export async function onlyAccount(flags: Flags, context: Context, word: string): Promise<Account> {
-  const { accounts } = await loadAccounts(flags, context);
-  const [account, second] = accounts;
-  if (account !== undefined && second === undefined) return account;
-  throw new PopfetchError('USAGE', `state ${word} needs one account; there are: ${namesOf(accounts)}`, {
-    remedy: 'choose it with -a NAME',
-  });
-}
 
 /** Does `work` with the memory of an account under its lock. Every error says whose it is. @throws LOCKED, STATE */
 export async function withHeld<T>(
@@ -38,28 +26,6 @@ export async function withHeld<T>(
       await held.release();
     }
   });
-}
-
-/** Says whose an error is; a word that names nothing is nobody's. */
-export async function attributed<T>({ name }: Account, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof PopfetchError) || error.code === 'USAGE') throw error;
-    throw error.within({ account: name });
-  }
-}
-
-/** Says in one line what was done, for people or for programs. */
-export async function report(
-  { name }: Account,
-  { json, quiet }: Flags,
-  { stdout }: Context,
-  sentence: string,
-  numbers: Readonly<Record<string, unknown>>,
-): Promise<void> {
-  if (json) await print(stdout, `${toJson({ account: name, ...numbers })}\n`);
-  else if (!quiet) await print(stdout, `${readable(name)}: ${sentence}\n`);
 }
 
 /**

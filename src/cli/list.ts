@@ -40,7 +40,7 @@ type Found =
 export async function list({ flags }: Request, context: Context): Promise<number> {
   const { config, accounts } = await loadAccounts(flags, context);
   const state = stateDirectory(context);
-  const found = await withSession(flags, context, (session) =>
+  const found = await withSession(flags, accounts, context, (session) =>
     atOnce(accounts, config.parallel, (account) => examine(account, session, { state, now: context.now() })),
   );
   if (flags.json) await print(context.stdout, `${toJson({ accounts: found.map(fields) }, 2)}\n`);

@@ -62,6 +62,8 @@ async function carryOut(request: Request, context: Context): Promise<number> {
       return (await import('./status.js')).status(request, context);
     case 'state':
       return (await import('./state.js')).state(request, context);
+    case 'auth':
+      return (await import('./auth.js')).auth(request, context);
     case 'config':
       return (await import('./config.js')).config(request, context);
     default:

@@ -8,6 +8,7 @@ export const COMMANDS = {
   check: 'whether everything is set up right, and what to do where not',
   status: 'the last run and waiting deletions, without the network',
   state: 'the memory: list, forget, mark-seen, rebuild, export or import',
+  auth: 'passwords in the keyring: set-password or delete-password',
   config: 'the config: path, print, validate or schema',
 } as const;
 
@@ -125,6 +126,14 @@ export const USAGE: Readonly<
       ['popfetch state rebuild -a work', 'mend it, from the Maildir and server'],
       ['popfetch state export > state.ndjson', 'one line for each message'],
       ['popfetch state import -a work FILE', 'add what an export has; or from stdin'],
+    ],
+  },
+  auth: {
+    words: ' (set-password | delete-password)',
+    examples: [
+      ['popfetch auth set-password -a work', 'ask for it, and keep it'],
+      ['pass mail/work | popfetch auth set-password -a work', 'from a pipe'],
+      ['popfetch auth delete-password -a work', 'forget it'],
     ],
   },
   config: {

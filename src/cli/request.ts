@@ -72,6 +72,7 @@ const WORDS: Readonly<Record<Command, string | undefined>> = {
   check: undefined,
   status: undefined,
   state: 'list, forget, mark-seen, rebuild, export or import',
+  auth: 'set-password or delete-password',
   config: 'path, print, validate or schema',
 };
 /** How many words a command takes that takes any. */

@@ -29,7 +29,7 @@ export async function show({ flags, words }: Request, context: Context): Promise
   const account = onlyOne(accounts);
   const out = outTo(context.stdout);
   const write: Out['write'] = (octets) => out.write(octets);
-  await withSession(flags, context, async (session) => {
+  await withSession(flags, [account], context, async (session) => {
     const memory = await readMemory(stateDirectory(context), account, nodeDisk).catch(() => undefined);
     const pipelining = mayPipeline(memory, context.now());
     const mailbox = await openMailbox(account, { ...session, pipelining });

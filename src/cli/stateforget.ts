@@ -3,7 +3,8 @@ import { plural } from '../report/quantities.js';
 import type { JournalRecord } from '../seen/journal.js';
 import type { Context } from './context.js';
 import type { Request } from './request.js';
-import { meant, onlyAccount, report, withHeld } from './held.js';
+import { meant, withHeld } from './held.js';
+import { onlyAccount, report } from './oneaccount.js';
 
 /** Records of a message that is done, or could not be had. What is on its way stays: the next run has to finish it. */
 const ABOUT_DONE = new Set(['SEEN', 'REPORTED', 'OUTGREW', 'TROUBLE']);
@@ -13,7 +14,7 @@ const ABOUT_DONE = new Set(['SEEN', 'REPORTED', 'OUTGREW', 'TROUBLE']);
  * @throws USAGE for a UID of which nothing is remembered, LOCKED, STATE
  */
 export async function forget({ flags, words }: Request, context: Context): Promise<number> {
-  const account = await onlyAccount(flags, context, 'forget');
+  const account = await onlyAccount(flags, context, 'state forget');
   return withHeld(account, flags, context, flags.all ? 'any' : 'sound', async ({ book, replace }) => {
     const entries = [...book.entries()];
     const chosen = flags.all

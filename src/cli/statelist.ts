@@ -11,7 +11,7 @@ import { readMemory } from '../seen/seen.js';
 import { loadAccounts, stateDirectory, tell, type Context } from './context.js';
 import { print } from './output.js';
 import type { Request } from './request.js';
-import { attributed } from './held.js';
+import { attributed } from './oneaccount.js';
 
 type Found =
   | { readonly account: string; readonly entries: readonly Entry[] }

@@ -15,7 +15,8 @@ import type { HeldMemory } from '../seen/holding.js';
 import { loadAccounts, tell, withSession, type Context } from './context.js';
 import { placesOf } from './maildirs.js';
 import type { Flags, Request } from './request.js';
-import { meant, onlyAccount, report, withHeld } from './held.js';
+import { meant, withHeld } from './held.js';
+import { onlyAccount, report } from './oneaccount.js';
 
 /**
  * With --all of every chosen account, else of one. The messages have to be on the server: their size and header are what
@@ -24,8 +25,8 @@ import { meant, onlyAccount, report, withHeld } from './held.js';
  */
 export async function markSeen({ flags, words }: Request, context: Context): Promise<number> {
   const { config, accounts } = await loadAccounts(flags, context);
-  const chosen = flags.all ? accounts : [await onlyAccount(flags, context, 'mark-seen')];
-  const errors = await withSession(flags, context, (session) =>
+  const chosen = flags.all ? accounts : [await onlyAccount(flags, context, 'state mark-seen')];
+  const errors = await withSession(flags, chosen, context, (session) =>
     atOnce(chosen, config.parallel, (account) => markOne(account, flags, words, context, session)),
   );
   const failed = errors.filter((error) => error !== undefined);

@@ -14,7 +14,8 @@ import type { HeldMemory } from '../seen/holding.js';
 import { note, withSession, type Context } from './context.js';
 import { maildirsOf, storedMessages, syncMaildirs } from './maildirs.js';
 import type { Request } from './request.js';
-import { onlyAccount, report, withHeld } from './held.js';
+import { withHeld } from './held.js';
+import { onlyAccount, report } from './oneaccount.js';
 
 /** What came of it, in messages. */
 interface Rebuilt {
@@ -29,8 +30,8 @@ interface Rebuilt {
 
 /** Retrieves and removes nothing. @throws LOCKED, STATE, DELIVERY for a Maildir that cannot be read, and what a session throws */
 export async function rebuild({ flags }: Request, context: Context): Promise<number> {
-  const account = await onlyAccount(flags, context, 'rebuild');
-  return withSession(flags, context, (session) =>
+  const account = await onlyAccount(flags, context, 'state rebuild');
+  return withSession(flags, [account], context, (session) =>
     withHeld(account, flags, context, 'any', async (held) => {
       const { notes, ...numbers } = await rebuildHeld(account, held, session, context.now());
       await syncMaildirs(account);

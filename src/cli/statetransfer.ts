@@ -15,7 +15,8 @@ import { exportObjects, parseExport, type Exported } from '../seen/transfer.js';
 import { loadAccounts, note, stateDirectory, tell, type Context } from './context.js';
 import { print } from './output.js';
 import type { Request } from './request.js';
-import { attributed, onlyAccount, report, withHeld } from './held.js';
+import { withHeld } from './held.js';
+import { attributed, onlyAccount, report } from './oneaccount.js';
 
 /** @returns 0, or the exit status of the memories that cannot be read; the others are written all the same */
 export async function exportState({ flags }: Request, context: Context): Promise<number> {
@@ -48,7 +49,7 @@ const SHOWN = 20;
  * @returns 0, or 65 for lines that cannot be used @throws USAGE, LOCKED, STATE; DATA where it is of other mailboxes
  */
 export async function importState({ flags, words }: Request, context: Context): Promise<number> {
-  const account = await onlyAccount(flags, context, 'import');
+  const account = await onlyAccount(flags, context, 'state import');
   const { exported, bad } = parseExport(await textOf(words[0], context));
   if (bad.length > 0) {
     const errors = bad.slice(0, SHOWN).map(({ line, why }) => wrongData(`line ${line}: ${readable(why)}`));

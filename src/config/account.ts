@@ -6,7 +6,13 @@ export type PasswordSource =
   | { readonly value: string }
   | { readonly env: string }
   | { readonly file: string }
-  | { readonly command: readonly string[] };
+  | { readonly command: readonly string[] }
+  /** The keyring of the system. */
+  | { readonly keyring: true }
+  /** `.netrc` in the home, or the file that $NETRC names. */
+  | { readonly netrc: true }
+  /** The name of a file in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). */
+  | { readonly credential: string };
 
 export interface TlsOptions {
   readonly mode: 'implicit' | 'starttls' | 'none';
@@ -36,7 +42,8 @@ export interface Account {
   readonly port: number;
   readonly tls: TlsOptions;
   readonly user: string;
-  readonly password: PasswordSource;
+  /** Without it a person is asked, where there is one. */
+  readonly password?: PasswordSource | undefined;
   readonly auth: 'auto' | 'user' | 'apop' | 'plain';
   readonly insecure: boolean;
   /** At least one. */

@@ -8,6 +8,8 @@ export interface CommandOptions {
   readonly limit: number;
   /** Kills them earlier. */
   readonly signal?: AbortSignal | undefined;
+  /** What the program finds on stdin; nothing unless given. */
+  readonly input?: string | undefined;
 }
 
 export interface CommandOutcome {
@@ -19,18 +21,21 @@ export interface CommandOutcome {
 }
 
 /**
- * Resolves when the program has ended and its output is there, or when it is out of time. stdin is empty. A program
+ * Resolves when the program has ended and its output is there, or when it is out of time. A program
  * that leaves a daemon behind, which keeps stdout open, is not waited for once it has ended well and said a line.
  */
 export async function outputOf(argv: readonly string[], options: CommandOptions): Promise<CommandOutcome> {
-  const { env, signal } = options;
+  const { env, signal, input } = options;
   signal?.throwIfAborted();
   let child: ChildProcess;
   try {
-    child = startProgram(argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    child = startProgram(argv, { env, stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] });
   } catch (error) {
     return { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0), fault: notStarted(error) };
   }
+  // A program that does not read its input says by its end what that means.
+  child.stdin?.on('error', () => undefined);
+  child.stdin?.end(input);
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr);
   const fault = await faultOf(child, () => stdout().includes('\n'), options);

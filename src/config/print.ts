@@ -27,7 +27,7 @@ function maskAccount(account: Account): object {
     port,
     tls: { ...tls, ...(tls.pin === undefined ? {} : { pin: tls.pin.map((hex) => `sha256:${hex}`) }) },
     user,
-    password: maskPassword(account.password),
+    ...(account.password === undefined ? {} : { password: maskPassword(account.password) }),
     auth,
     insecure,
     deliver: only(account.deliver.map(maskDestination)),
@@ -42,7 +42,7 @@ function maskAccount(account: Account): object {
       Object.entries(timeout).map(([name, value]) => [name, formatDuration(value)]),
     ),
     disabled,
-  } satisfies Record<Exclude<keyof Account, 'name' | 'rejected'>, unknown>;
+  } satisfies Record<Exclude<keyof Account, 'name' | 'password' | 'rejected'>, unknown>;
 }
 
 function maskPassword(source: PasswordSource): PasswordSource | string {

@@ -21,7 +21,6 @@ export type Resolved = { readonly config: Config } | { readonly findings: readon
 const REQUIRED = {
   host: 'a host name or an address',
   user: 'the user name',
-  password: 'the password in quotes, or one of {env: NAME}, {file: PATH}, {command: [PROGRAM, ARGUMENT]}',
   deliver: 'where mail goes, such as {maildir: ~/Mail}',
 } as const satisfies Partial<Record<keyof Account, string>>;
 
@@ -69,9 +68,8 @@ function merge(defaults: Fields, own: Fields): Fields {
 
 /** The whole account; undefined where a required field is missing, which {@link missing} reports. */
 function complete(name: string, fields: Fields): Account | undefined {
-  const { host, user, password, deliver } = fields;
-  if (host === undefined || user === undefined || password === undefined || deliver === undefined)
-    return undefined;
+  const { host, user, deliver } = fields;
+  if (host === undefined || user === undefined || deliver === undefined) return undefined;
   const tls = { ...DEFAULTS.tls, ...(typeof fields.tls === 'string' ? { mode: fields.tls } : fields.tls) };
   const {
     auth,
@@ -93,7 +91,7 @@ function complete(name: string, fields: Fields): Account | undefined {
     port: fields.port ?? PORTS[tls.mode],
     tls,
     user,
-    password,
+    password: fields.password,
     deliver,
     rejected,
     ...rest,

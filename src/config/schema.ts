@@ -3,10 +3,11 @@
  * types that the rest of popfetch sees are in account.ts; the checks below do not compile when they drift apart.
  */
 import * as z from 'zod';
-import { DEFAULTS, PORTS, type Account, type DestinationConfig, type PasswordSource } from './account.js';
+import { DEFAULTS, PORTS, type Account, type DestinationConfig } from './account.js';
+import { argv, field, holdsOne, line, mapping, path, type Expand } from './elements.js';
 import { EXPECTED, HOST, NAME, PIN, RECIPIENT } from './expected.js';
 import { findings } from './issues.js';
-import type { Expanded } from './paths.js';
+import { passwordOf } from './passwordfield.js';
 import type { Finding, Path } from './problems.js';
 import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } from './units.js';
 
@@ -14,21 +15,12 @@ import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } 
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
 
 const MODES = ['implicit', 'starttls', 'none'] as const;
-/** Text on one line: CR, LF and NUL could end a command to the server early, so no value may hold them. */
-const line = (expected: string) => z.string({ error: expected }).regex(/^[^\r\n\0]+$/, { error: expected });
-
 const word = <const T extends readonly string[]>(words: T) =>
   z.enum(words, { error: `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}` });
 
 const flag = () => z.boolean({ error: 'true or false' });
 
 const count = (least: number, expected: string) => z.int({ error: expected }).min(least, { error: expected });
-
-/** A mapping with these keys and no others. For unknown keys the message is the list of the known ones. */
-const mapping = <T extends z.core.$ZodLooseShape>(shape: T, expected: string) =>
-  z.strictObject(shape, {
-    error: (issue) => (issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : expected),
-  });
 
 const duration = (expected: string) =>
   z
@@ -48,31 +40,6 @@ const size = z
   .transform((value) => (typeof value === 'number' ? value : (parseSize(value) ?? NaN)))
   .refine((value) => value > 0, { error: EXPECTED.size });
 
-/** Gives a field its help text and, where there is one, its default as it would be written in a file. */
-const field = <T extends z.ZodType>(schema: T, description: string, byDefault?: string | number | boolean) =>
-  schema.exactOptional().meta({ description, ...(byDefault === undefined ? {} : { default: byDefault }) });
-
-/** Makes a path of a config absolute. */
-type Expand = (text: string) => Expanded;
-
-function path(expand: Expand) {
-  return line('a path on one line').transform((text, context) => {
-    const expanded = expand(text);
-    if ('path' in expanded) return expanded.path;
-    context.addIssue({ code: 'custom', message: expanded.expected });
-    return z.NEVER;
-  });
-}
-
-/** Program and arguments. */
-function argv(expected: string) {
-  const argument = z.string({ error: expected }).regex(/^[^\r\n\0]*$/, { error: expected });
-  return z
-    .array(argument, { error: expected })
-    .nonempty({ error: expected })
-    .refine(([program]) => program !== '', { error: expected });
-}
-
 /** HOST:PORT, or a path of a socket, made absolute. */
 function lmtpOf(expand: Expand) {
   return line(EXPECTED.lmtp).transform((text, context) => {
@@ -85,32 +52,6 @@ function lmtpOf(expand: Expand) {
     context.addIssue({ code: 'custom', message: EXPECTED.lmtp });
     return z.NEVER;
   });
-}
-
-function passwordOf(expand: Expand) {
-  return z.union(
-    [
-      line(EXPECTED.password).transform((value): PasswordSource => ({ value })),
-      mapping(
-        {
-          env: field(line('the name of an environment variable'), 'Environment variable that holds it.'),
-          file: field(path(expand), 'File whose first line it is. Others must not be able to read the file.'),
-          command: field(
-            argv(EXPECTED.command),
-            'Program and arguments, run without a shell, for 10 s at most; the first line it prints is the password.',
-          ),
-        },
-        EXPECTED.password,
-      )
-        .refine(holdsOne, { error: EXPECTED.password })
-        .meta({ minProperties: 1, maxProperties: 1 })
-        .transform(({ env, file, command = [] }): PasswordSource => {
-          if (env !== undefined) return { env };
-          return file !== undefined ? { file } : { command };
-        }),
-    ],
-    { error: EXPECTED.password },
-  );
 }
 
 function tlsOf(expand: Expand) {
@@ -220,7 +161,7 @@ function accountOf(expand: Expand) {
     user: field(line('the user name, on one line'), 'User name, as the server wants it.'),
     password: field(
       passwordOf(expand),
-      'The password itself (then others must not be able to read this file), or where to get it.',
+      'The password itself (then others must not be able to read this file), or where to get it. Without it popfetch asks on a terminal, and only there.',
     ),
     auth: field(
       word(['auto', 'user', 'apop', 'plain']),
@@ -328,10 +269,6 @@ function check<T>(schema: z.ZodType<T>, value: unknown, at: Path): Checked<T> {
   const result = schema.safeParse(value);
   if (result.success) return { value: result.data, findings: [] };
   return { value: undefined, findings: findings(result.error.issues, value, at) };
-}
-
-function holdsOne(value: object): boolean {
-  return Object.values(value).filter((each) => each !== undefined).length === 1;
 }
 
 /** One destination, with what belongs to it: `recipient` goes with `lmtp` and with nothing else. */

@@ -1,24 +1,25 @@
 /**
- * What a whole test run needs once: certificates that all files share, a real Dovecot to test against, and strace to
- * kill runs with.
+ * What a whole test run needs once: certificates that all files share, a real Dovecot and a real keyring to test
+ * against, and strace to kill runs with.
  */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { makeCertificates, removeCertificates, SHARED_DIRECTORY } from './certificates.js';
 import { findDovecot } from './dovecot.js';
+import { findKeyring, KEYRING_PACKAGES, keyringProblem } from './keyring.js';
 import { findStrace, straceProblem } from './strace.js';
 
 const run = promisify(execFile);
 
-/** Set to 1, it makes a run fail that could not test against Dovecot, or not kill at system calls. */
+/** Set to 1, it makes a run fail that could not test against Dovecot or a keyring, or not kill at system calls. */
 const REQUIRED = 'POPFETCH_REQUIRE_DOVECOT';
 
 /**
- * A real server for POP3 and LMTP to test against, and a way to kill a run at a system call; where we are root and can
- * mount them, also the file systems whose power is cut.
+ * A real server for POP3 and LMTP and a real keyring to test against, and a way to kill a run at a system call; where we
+ * are root and can mount them, also the file systems whose power is cut.
  */
-const PACKAGES = `dovecot-pop3d dovecot-lmtpd strace${process.getuid?.() === 0 ? ' xfsprogs btrfs-progs' : ''}`;
+const PACKAGES = `dovecot-pop3d dovecot-lmtpd strace ${KEYRING_PACKAGES}${process.getuid?.() === 0 ? ' xfsprogs btrfs-progs' : ''}`;
 
 /** Runs as root. No service is started, now or at the next boot; an existing policy and an existing Dovecot are left alone. */
 const INSTALL = `
@@ -49,6 +50,10 @@ export default async function setup(): Promise<() => Promise<void>> {
     skip(
       `Killing runs at system calls with strace is skipped: ${(findStrace() ? undefined : problem) ?? untraced}.`,
     );
+  const unkept = keyringProblem();
+  if (unkept !== undefined) {
+    skip(`The tests against a real keyring are skipped: ${(findKeyring() ? undefined : problem) ?? unkept}.`);
+  }
   const set = await makeCertificates();
   process.env[SHARED_DIRECTORY] = set.directory;
   return () => removeCertificates(set);
@@ -64,11 +69,11 @@ function skip(sentence: string): void {
 
 /** Installs what is missing. @returns why it could not. */
 async function provide(): Promise<string | undefined> {
-  if (findDovecot('lmtp') !== undefined && findStrace()) return undefined;
+  if (findDovecot('lmtp') !== undefined && findStrace() && findKeyring()) return undefined;
   if (!(await isDebian())) return 'it is not installed, and this is neither Debian nor Ubuntu';
   const root = await rootCommand();
   if (root === undefined) return `install ${PACKAGES}, or run the tests as root or with passwordless sudo`;
-  say(`Installing ${PACKAGES} with apt-get, for the tests against a real server and for killing runs.`);
+  say(`Installing ${PACKAGES} with apt-get, for the tests against real servers and for killing runs.`);
   try {
     const [program, ...args] = [...root, 'sh', '-c', INSTALL];
     await run(program, args, { timeout: 600_000 });
