@@ -6,7 +6,9 @@
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { PasswordSource } from '../src/config/account.js';
 import { formsOfSecret, lateHook, PASSWORD, reach, until, World } from './support/e2e.js';
+import { keyringProblem, KeyringSession } from './support/keyring.js';
 import { plain } from './support/messages.js';
 import type { ServerOptions } from './support/server.js';
 
@@ -147,16 +149,29 @@ describe('a server that repeats the password', () => {
 });
 
 describe('wherever the password comes from', () => {
-  test.each([
+  const inKeyring: [string, PasswordSource] = ['the keyring', { keyring: true }];
+  test.each<[string, PasswordSource]>([
     ['the environment', { env: 'POP_PASSWORD' }],
     ['a file', { file: '~/.config/pw' }],
     ['a command', { command: ['sh', '-c', 'cat "$HOME/.config/pw"'] }],
+    ['netrc', { netrc: true }],
+    ['a credential', { credential: 'pw' }],
+    ...(keyringProblem() === undefined ? [inKeyring] : []),
   ])('(%s) it is in no error, print or process list', async (_where, password) => {
     const late = lateHook();
     const server = await world.serve({ taro: [plain(1)] }, { onEvent: late.onEvent });
     await writeFile(join(world.sandbox.config, 'pw'), `${PASSWORD}\n`, { mode: 0o600 });
-    const env = { POP_PASSWORD: PASSWORD };
+    const NETRC = join(world.sandbox.config, 'netrc');
+    const quoted = PASSWORD.replace(/["\\]/g, '\\$&');
+    await writeFile(NETRC, `machine ${server.host} login taro password "${quoted}"\n`, { mode: 0o600 });
+    const env = { POP_PASSWORD: PASSWORD, NETRC, CREDENTIALS_DIRECTORY: world.sandbox.config };
     await world.configure({ work: reach(server, { password }) });
+    if ('keyring' in password) {
+      const session = await KeyringSession.start(world.sandbox.home);
+      world.atEnd(() => void session.stop());
+      const stored = await world.run(['auth', 'set-password', '-vv'], { stdin: `${PASSWORD}\n` });
+      expect([stored.code, stored.stderr]).toEqual([0, '']);
+    }
     let release: () => void = () => undefined;
     const free = new Promise<undefined>((resolve) => {
       release = () => {
@@ -178,6 +193,9 @@ describe('wherever the password comes from', () => {
     expect((await running.done).code).toBe(0);
     const printed = await world.run(['config', 'print'], { env });
     expect(printed.code).toBe(0);
+    const wrong = await world.run(['check', '-vvv', '--trace', 'talk.log'], { env: {} });
+    const needsVariable = ['env', 'netrc', 'credential'].some((place) => place in password);
+    expect(wrong.code).toBe(needsVariable ? 78 : 0);
     expect(await world.maildir('work')).toHaveLength(1);
   });
 

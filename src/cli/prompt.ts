@@ -31,14 +31,22 @@ export function questionFor({ name, user, host }: Pick<Account, 'name' | 'user' 
  */
 export async function askSecret(question: string, { stdin, stderr, signal }: Asking): Promise<string> {
   signal.throwIfAborted();
-  const typing = createInterface({ input: stdin(), output: nowhere(), terminal: true, historySize: 0 });
+  const input = stdin();
+  const gone = new AbortController();
+  const leave = (): void => {
+    gone.abort(interrupted('no password was typed'));
+  };
+  // Before the interface: it would take what was typed so far for the whole.
+  input.once('end', leave);
+  const typing = createInterface({ input, output: nowhere(), terminal: true, historySize: 0 });
   try {
-    const line = typedLine(typing, signal);
+    const line = typedLine(typing, AbortSignal.any([signal, gone.signal]));
     // Only now: from here on the terminal shows nothing of what is typed.
     await Promise.all([print(stderr, question), line]);
     return await line;
   } finally {
     typing.close();
+    input.off('end', leave);
     // The end of the line that was typed is not shown either.
     await print(stderr, '\n');
   }
