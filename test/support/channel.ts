@@ -73,6 +73,11 @@ export class Channel {
     return this.#input.length > 0;
   }
 
+  /** Throws away what has come and nobody has read yet. */
+  forget(): void {
+    this.#input = Buffer.alloc(0);
+  }
+
   /** The next line without its CRLF (or LF), latin1; undefined when the client has said all it had to say. */
   async readLine(): Promise<string | undefined> {
     for (;;) {

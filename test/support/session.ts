@@ -153,6 +153,16 @@ export class Session {
     return this.rest === '' ? [] : this.rest.split(' ');
   }
 
+  /** Whether the client has sent more than has been read. */
+  get ahead(): boolean {
+    return this.#channel.pending;
+  }
+
+  /** Overlooks the commands that the client has sent ahead, as servers do that cannot pipeline. */
+  overlook(): void {
+    this.#channel.forget();
+  }
+
   /** Sends octets at once, outside of any answer. */
   async write(data: Buffer | string): Promise<void> {
     await this.#channel.write(data);
