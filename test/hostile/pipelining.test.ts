@@ -36,7 +36,7 @@ const first: Override = (session) => {
 const dotTwice: Override = async (session) => {
   const reply = session.ahead ? await session.standard() : undefined;
   if (typeof reply !== 'object' || Buffer.isBuffer(reply)) return undefined;
-  const pieces = [Buffer.from(`${reply.status}\r\n`)];
+  const pieces: Buffer[] = [Buffer.from(`${reply.status}\r\n`)];
   for await (const piece of reply.body) pieces.push(piece);
   return Buffer.concat([...pieces, Buffer.from('.\r\n.\r\n')]);
 };
