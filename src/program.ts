@@ -21,6 +21,19 @@ const KEPT = 64 * 1024;
 const DEFAULT_PATH = '/usr/bin:/bin';
 
 /**
+ * What a program that mail is handed to may know of popfetch's environment: where things are, whose they are, and how
+ * people are spoken to. It reads what strangers have written, and tokens of other programs are often in an environment.
+ */
+const PASSED_ON = /^(?:PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LANGUAGE|LC_[A-Z]+|XDG_[A-Z_]+|MAIL|MAILDIR)$/;
+
+/** The part of an environment that a program is given to which mail is handed. @param secrets variables that hold a password, whatever they are called */
+export function mailEnvironment(env: Environment, secrets: ReadonlySet<string>): Environment {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => PASSED_ON.test(name) && !secrets.has(name)),
+  );
+}
+
+/**
  * Starts a program in a process group of its own, so that what it starts can be ended with it, and no key on the
  * terminal ends it. Most failures come as the event `error`. @throws the others, as the system's errors
  */

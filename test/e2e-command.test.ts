@@ -34,13 +34,16 @@ describe('a command', () => {
     expect(await world.popfetch()).toEqual(SILENCE);
   });
 
-  test('sees no password that comes from the environment, of whatever account', async () => {
+  test('sees what it needs of the environment: no password of whatever account, and no token of another program [103]', async () => {
     const server = await world.serve({ taro: [plain(1)] });
     world.keepSecret('of another account');
     const env = {
       POP_PASSWORD: PASSWORD,
       OTHER: 'of another account',
-      PLAIN: 'to be seen',
+      LC_TIME: 'to be seen',
+      PLAIN: 'not to be seen',
+      AWS_SECRET_ACCESS_KEY: 'not to be seen',
+      LD_PRELOAD_OF_OTHERS: 'not to be seen',
       POPFETCH_UID: 'old',
     };
     const password = { env: 'POP_PASSWORD' };
@@ -52,7 +55,8 @@ describe('a command', () => {
     expect([code, stderr]).toEqual([0, '']);
     // That no file holds a password is looked at when the test ends.
     const seen = (await read()).split('\n');
-    expect(seen).toContain('PLAIN=to be seen');
+    expect(seen).toContain('LC_TIME=to be seen');
+    expect(seen.filter((line) => line.endsWith('=not to be seen'))).toEqual([]);
     expect(seen).toContain(`HOME=${world.sandbox.home}`);
     expect(seen.filter((line) => /^(POPFETCH_|POP_PASSWORD|OTHER)/.test(line)).sort()).toEqual([
       'POPFETCH_ACCOUNT=work',

@@ -1,6 +1,7 @@
 /** `popfetch fetch`: new mail of the chosen accounts to their destinations. */
 import type { Account } from '../config/account.js';
 import { exitCode, PopfetchError } from '../errors.js';
+import { mailEnvironment } from '../program.js';
 import { createReporter } from '../report/report.js';
 import { fetchAll, type StdoutDelivery } from '../run.js';
 import { loadAccounts, stateDirectory, withSession, type Context } from './context.js';
@@ -34,16 +35,12 @@ export async function fetch({ flags }: Request, context: Context): Promise<numbe
   }
 }
 
-/** What popfetch itself tells a program of a message: an older value from outside would mislead where it is not told. */
-const TOLD = ['POPFETCH_KEY', 'POPFETCH_ACCOUNT', 'POPFETCH_UID', 'POPFETCH_SENDER'];
-
 /** The environment for programs that mail is handed to: no variable that holds a password of any account is in it. */
 function programEnvironment(env: Context['env'], accounts: readonly Account[]): Context['env'] {
   const secret = accounts.flatMap(({ password }) =>
     password !== undefined && 'env' in password ? [password.env] : [],
   );
-  const left = new Set([...secret, ...TOLD]);
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !left.has(name)));
+  return mailEnvironment(env, new Set(secret));
 }
 
 function withFlags(account: Account, { limit, maxSize, stdout }: Flags): Account {

@@ -7,8 +7,17 @@ export type Format = 'yaml' | 'json' | 'toml' | 'code';
 /** Finds the 1-based line of the value at a path, or of the nearest part above it; undefined where nobody can know. */
 export type Locate = (path: Path) => number | undefined;
 
-/** Reads `text` once for all the questions that follow. */
+/** Reads `text` once for all the questions that follow; where nobody can read it, no line is known. */
 export async function locator(text: string, format: Format): Promise<Locate> {
+  try {
+    return await read(text, format);
+  } catch {
+    // A text may be nested deeper than its parser can go, and what is wrong with it is known already.
+    return () => undefined;
+  }
+}
+
+async function read(text: string, format: Format): Promise<Locate> {
   switch (format) {
     case 'yaml':
     case 'json': {
@@ -49,9 +58,12 @@ function tomlLines(text: string): Locate {
   }
   return (wanted) => {
     const path = wanted.filter((step) => typeof step === 'string');
-    const shared = places.map((place) => ({ ...place, depth: sharedLength(place.path, path) }));
-    const deepest = Math.max(0, ...shared.map(({ depth }) => depth));
-    return deepest === 0 ? undefined : shared.find(({ depth }) => depth === deepest)?.line;
+    let [line, deepest]: [number | undefined, number] = [undefined, 0];
+    for (const place of places) {
+      const depth = sharedLength(place.path, path);
+      if (depth > deepest) [line, deepest] = [place.line, depth];
+    }
+    return line;
   };
 }
 

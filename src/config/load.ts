@@ -13,6 +13,7 @@ import { PopfetchError } from '../errors.js';
 import { printable } from '../escape.js';
 import type { Config } from './account.js';
 import { locator, type Format } from './lines.js';
+import { nestingFinding } from './nesting.js';
 import { refuseForeign, refuseReadable } from './permissions.js';
 import { plain } from './plain.js';
 import { ConfigError, renderPath, type Finding } from './problems.js';
@@ -30,6 +31,9 @@ export interface LoadOptions extends Search {
 
 /** A config is some lines of text; a larger file is a mistake or an attack. */
 const LARGEST = 1024 ** 2;
+
+/** Problems that are told one by one. */
+const MOST_TOLD = 200;
 
 /** What the ending of a file's name says about it. */
 const ENDINGS: Readonly<Record<string, { readonly format: Format; readonly load: Loader }>> = {
@@ -71,6 +75,8 @@ export async function loadConfig(options: LoadOptions): Promise<Config> {
 /** The values of the file, not yet checked. */
 async function parse(source: Source): Promise<unknown> {
   const { file, format, load, text } = source;
+  const deep = format === 'yaml' || format === 'toml' ? nestingFinding(text, format) : undefined;
+  if (deep !== undefined) throw await problems(source, [deep]);
   try {
     const value: unknown = await load(file, text);
     const repeated = format === 'json' ? jsonFinding(text) : undefined;
@@ -117,8 +123,11 @@ function failedProgram(file: string, error: unknown): PopfetchError {
   );
 }
 
-async function problems({ file, format, text }: Source, found: readonly Finding[]): Promise<ConfigError> {
-  const locate = await locator(text, format);
+async function problems({ file, format, text }: Source, all: readonly Finding[]): Promise<ConfigError> {
+  const found = all.length > MOST_TOLD ? [...all.slice(0, MOST_TOLD), more(all.length - MOST_TOLD)] : all;
+  // Where nothing has a path, the text is not read a second time: it may be what its first reader fell over.
+  const wanted = found.some(({ line, path }) => line === undefined && path.length > 0);
+  const locate = wanted ? await locator(text, format) : () => undefined;
   return new ConfigError(
     file,
     found.map((finding) => ({
@@ -128,6 +137,10 @@ async function problems({ file, format, text }: Source, found: readonly Finding[
       line: finding.line ?? locate(finding.path),
     })),
   );
+}
+
+function more(count: number): Finding {
+  return { path: [], what: `and ${count} more problems` };
 }
 
 /** Whether a password itself, not where to get it, stands anywhere in the file. */
