@@ -36,6 +36,8 @@ describe('the method', () => {
     capabilities: NO_CAPABILITIES,
     timestamp: undefined,
     clearTextAllowed: true,
+    bindable: false,
+    secret: 'password',
     ...changes,
   });
   const saying = (...lines: string[]): Partial<Offer> => ({ capabilities: parseCapabilities(lines) });
@@ -89,7 +91,14 @@ describe('the method', () => {
 
 describe('the forms of a secret', () => {
   it('are itself, base64, hex and URL-encoded, longest first and each once', () => {
-    expect(formsOf(['p w/?'])).toEqual(['p%20w%2F%3F', '7020772f3f', 'cCB3Lz8=', 'cCB3Lz8', 'p w/?']);
+    expect(formsOf(['p w/?'])).toEqual([
+      'p%20w%2F%3F',
+      '7020772f3f',
+      '7020772F3F',
+      'cCB3Lz8=',
+      'cCB3Lz8',
+      'p w/?',
+    ]);
   });
 
   it('are also the octets of it that a server may send back, as latin1', () => {

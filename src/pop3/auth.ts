@@ -1,10 +1,23 @@
-/** How to say who one is: the choice of a method and its octets. Pure. */
+/** How to say who one is: the choice of a method. Pure. */
 import { createHash } from 'node:crypto';
 import { PopfetchError } from '../errors.js';
 import type { Capabilities } from './replies.js';
 
+/** A way to log in by a SASL mechanism (RFC 5034). Each is exactly the mechanism of that name. */
+export type SaslMethod =
+  | 'scram-sha-256-plus'
+  | 'scram-sha-1-plus'
+  | 'scram-sha-256'
+  | 'scram-sha-1'
+  | 'plain'
+  | 'login'
+  | 'cram-md5'
+  | 'external'
+  | 'oauthbearer'
+  | 'xoauth2';
+
 /** A way to log in. */
-export type Method = 'user' | 'apop' | 'plain';
+export type Method = 'user' | 'apop' | SaslMethod;
 
 /** What is known when a method has to be chosen. */
 export interface Offer {
@@ -13,34 +26,115 @@ export interface Offer {
   readonly timestamp: string | undefined;
   /** Whether a password may cross this channel as it is: TLS, this machine, or permission. */
   readonly clearTextAllowed: boolean;
+  /** Whether the channel has something to tie a login to. */
+  readonly bindable: boolean;
+  /** What there is to show: a password, an OAuth2 access token, or neither. */
+  readonly secret: 'password' | 'token' | 'none';
+}
+
+interface Traits {
+  readonly needs: Offer['secret'];
+  /** The secret goes over the channel as it is. */
+  readonly clearText: boolean;
+}
+
+const PASSWORD = { needs: 'password', clearText: true } as const;
+const DIGEST = { needs: 'password', clearText: false } as const;
+const TOKEN = { needs: 'token', clearText: true } as const;
+
+const TRAITS: Readonly<Record<Method, Traits>> = {
+  user: PASSWORD,
+  plain: PASSWORD,
+  login: PASSWORD,
+  apop: DIGEST,
+  'cram-md5': DIGEST,
+  'scram-sha-1': DIGEST,
+  'scram-sha-1-plus': DIGEST,
+  'scram-sha-256': DIGEST,
+  'scram-sha-256-plus': DIGEST,
+  external: { needs: 'none', clearText: false },
+  oauthbearer: TOKEN,
+  xoauth2: TOKEN,
+};
+
+/**
+ * What `auto` takes, strongest first. Bound to the connection: nobody in between can use the login. SCRAM: the
+ * password is not sent, and the server proves itself. Then what sends the password. Never APOP and CRAM-MD5: their MD5
+ * gives a password away to whoever plays the server (CVE-2007-1558) or can guess.
+ */
+const AUTOMATIC: readonly SaslMethod[] = [
+  'scram-sha-256-plus',
+  'scram-sha-1-plus',
+  'scram-sha-256',
+  'scram-sha-1',
+  'plain',
+  'login',
+];
+
+/** What `auto` takes where there is a token: the standard before its elder. */
+const AUTOMATIC_FOR_TOKENS: readonly SaslMethod[] = ['oauthbearer', 'xoauth2'];
+
+/** The SASL mechanisms that the server offers, in upper case (RFC 5034 section 3). */
+export function offeredMechanisms({ tags }: Capabilities): string[] {
+  return tags.get('SASL')?.map((name) => name.toUpperCase()) ?? [];
+}
+
+/** Whether a login by this method is tied to the connection. */
+export function isBound(method: Method): boolean {
+  return method.endsWith('-plus');
+}
+
+/** Whether the method is a SASL mechanism. */
+export function isSasl(method: Method): method is SaslMethod {
+  return method !== 'user' && method !== 'apop';
 }
 
 /**
- * The method to use. `auto` takes PLAIN where the server offers it (one round trip), else USER and PASS; never APOP,
- * whose MD5 gives a password away to whoever plays the server (CVE-2007-1558).
- * @throws AUTH when the method asked for is not offered, or would send the password in clear without permission.
+ * The method to use. `auto` takes the strongest that is offered and that the channel permits, and USER and PASS where
+ * nothing is: SCRAM needs no permission, since no password crosses. Any other is used as it is asked for, offered or
+ * not: the server has the last word.
+ * @throws AUTH when the method asked for cannot work, or would send a secret in clear without permission.
  */
 export function chooseMethod(wanted: Method | 'auto', offer: Offer): Method {
-  const method = wanted === 'auto' ? strongest(offer.capabilities) : wanted;
-  if (method === 'apop') {
-    if (offer.timestamp !== undefined) return method;
-    throw new PopfetchError('AUTH', 'the server offers no APOP', {
-      phase: 'login',
-      remedy: 'use auth: auto',
-    });
+  const method = wanted === 'auto' ? strongest(offer) : wanted;
+  const { needs, clearText } = TRAITS[method];
+  if (needs !== 'none' && needs !== offer.secret) {
+    const other = needs === 'token' ? 'an access token (oauth2)' : 'a password';
+    throw refusal(`auth: ${method} needs ${other}`, 'change auth, or use auth: auto');
   }
-  if (!offer.clearTextAllowed) {
-    throw new PopfetchError('AUTH', 'the password was not sent, since it would cross the network in clear', {
-      phase: 'login',
-      remedy: 'use tls: implicit or starttls; insecure: true permits it',
-    });
+  if (method === 'apop' && offer.timestamp === undefined) {
+    throw refusal('the server offers no APOP', 'use auth: auto');
+  }
+  if (isBound(method) && !offer.bindable) {
+    throw refusal('the login cannot be tied to this connection', 'it needs TLS; or use auth: auto');
+  }
+  if (clearText && !offer.clearTextAllowed) {
+    const what = needs === 'token' ? 'access token' : 'password';
+    throw refusal(
+      `the ${what} was not sent, since it would cross the network in clear`,
+      'use tls: implicit or starttls; insecure: true permits it',
+    );
   }
   return method;
 }
 
-function strongest(capabilities: Capabilities): Method {
-  const sasl = capabilities.tags.get('SASL')?.map((name) => name.toUpperCase()) ?? [];
-  return sasl.includes('PLAIN') ? 'plain' : 'user';
+function strongest({ capabilities, clearTextAllowed, bindable, secret }: Offer): Method {
+  const offered = offeredMechanisms(capabilities);
+  const list = secret === 'token' ? AUTOMATIC_FOR_TOKENS : AUTOMATIC;
+  const found = list.find(
+    (method) =>
+      offered.includes(method.toUpperCase()) &&
+      (bindable || !isBound(method)) &&
+      (clearTextAllowed || !TRAITS[method].clearText),
+  );
+  if (found !== undefined) return found;
+  if (secret !== 'token') return 'user';
+  if (offered.length === 0 || !clearTextAllowed) return 'xoauth2';
+  throw refusal('the server offers no login with an access token', 'use a password instead of oauth2');
+}
+
+function refusal(message: string, remedy: string): PopfetchError {
+  return new PopfetchError('AUTH', message, { phase: 'login', remedy });
 }
 
 /** The APOP digest: MD5 of timestamp and password, in hex (RFC 1939 section 7). */
@@ -53,7 +147,10 @@ export function plainResponse(user: string, password: string): string {
   return Buffer.from(`\0${user}\0${password}`).toString('base64');
 }
 
-/** Every form in which these secrets could turn up in a text: as they are, base64, hex, URL-encoded; longest first. */
+/**
+ * Every form in which these secrets could turn up in a text: as they are, base64 (also within something longer), hex,
+ * URL-encoded; longest first.
+ */
 export function formsOf(secrets: readonly string[]): string[] {
   const forms = secrets.flatMap((secret) => {
     const bytes = Buffer.from(secret);
@@ -63,8 +160,22 @@ export function formsOf(secrets: readonly string[]): string[] {
       bytes.toString('base64'),
       bytes.toString('base64url'),
       bytes.toString('hex'),
+      bytes.toString('hex').toUpperCase(),
       encodeURIComponent(bytes.toString()),
+      ...withinBase64(bytes),
     ];
   });
   return [...new Set(forms)].filter((form) => form !== '').sort((a, b) => b.length - a.length);
+}
+
+/** Too short a piece would turn up in texts that have nothing to do with the secret. Octets. */
+const SHORTEST_PIECE = 6;
+
+/** What base64 makes of these octets in the midst of others, less the characters at either end that the others change. */
+function withinBase64(bytes: Buffer): string[] {
+  if (bytes.length < SHORTEST_PIECE) return [];
+  return [0, 1, 2].map((before) => {
+    const text = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64');
+    return text.replace(/=+$/, '').slice(before === 0 ? 0 : before + 1, -1);
+  });
 }

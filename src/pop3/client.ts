@@ -3,13 +3,14 @@ import { PopfetchError, type Phase } from '../errors.js';
 import type { Connection } from '../wire/connection.js';
 import { CAPA_LINES, PIPELINE_COMMANDS, UNLISTED } from '../wire/limits.js';
 import type { ChannelInfo, TlsSettings } from '../wire/trust.js';
-import type { Method } from './auth.js';
+import { offeredMechanisms, type Method } from './auth.js';
 import { Answers, type Question } from './answers.js';
 import { Dialogue } from './dialogue.js';
 import { markUnsized, uidlLine, unlisted } from './listing.js';
 import { logIn, type Credentials } from './login.js';
 import type { Listed, Listing, Mailbox, Retrieved } from './mailbox.js';
 import { refusalOf, type Plainly } from './refusals.js';
+import type { Server } from './sasl/bearer.js';
 import {
   assembleListing,
   NO_CAPABILITIES,
@@ -36,6 +37,7 @@ export class Pop3Client implements Mailbox {
   #capabilities: Capabilities = NO_CAPABILITIES;
   #timestamp: string | undefined;
   #method: Method | undefined;
+  #offered: readonly string[] = [];
 
   /**
    * Does no I/O.
@@ -64,6 +66,11 @@ export class Pop3Client implements Mailbox {
     return this.#method;
   }
 
+  /** The SASL mechanisms that the server offered when it came to the login, upper case. */
+  get offered(): readonly string[] {
+    return this.#offered;
+  }
+
   /** Reads the greeting. @throws BUSY for -ERR, AUTH for one with [SYS/PERM], PROTOCOL for what is not POP3, TIMEOUT, LOST */
   async greet(): Promise<void> {
     const status = await this.#dialogue.status('greeting');
@@ -90,9 +97,13 @@ export class Pop3Client implements Mailbox {
     this.#timestamp = undefined;
   }
 
-  /** Logs in. @throws AUTH, or BUSY for [IN-USE], [LOGIN-DELAY] and [SYS/TEMP] */
-  async login(credentials: Credentials): Promise<void> {
-    const introduction = { capabilities: this.#capabilities, timestamp: this.#timestamp };
+  /**
+   * Logs in. @throws AUTH, or BUSY for [IN-USE], [LOGIN-DELAY] and [SYS/TEMP]
+   * @param server where the session goes, which OAUTHBEARER tells
+   */
+  async login(credentials: Credentials, server?: Server): Promise<void> {
+    const introduction = { capabilities: this.#capabilities, timestamp: this.#timestamp, server };
+    this.#offered = offeredMechanisms(this.#capabilities);
     this.#method = await logIn(this.#dialogue, credentials, introduction);
   }
 

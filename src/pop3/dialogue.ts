@@ -14,6 +14,14 @@ export interface CommandOptions {
   readonly underWay?: boolean;
 }
 
+/** How a line is read. */
+export interface LineOptions {
+  /** Octets allowed, where it is no status line. */
+  readonly limit?: number;
+  /** What a transcript shows of it. */
+  readonly shown?: (line: string) => string;
+}
+
 /** One side of a conversation. Errors say in which phase they happened; no text it gives holds a secret. */
 export class Dialogue {
   readonly connection: Connection;
@@ -66,11 +74,11 @@ export class Dialogue {
   }
 
   /** Reads a line that may be no status line. */
-  async line(phase: Phase): Promise<string> {
+  async line(phase: Phase, { limit, shown }: LineOptions = {}): Promise<string> {
     const clock = phase === 'greeting' || phase === 'quit' ? phase : 'reply';
     let line: string;
     try {
-      line = await this.connection.readLine(undefined, clock);
+      line = await this.connection.readLine(limit, clock, shown);
     } catch (error) {
       throw inPhase(this.#broken(error), phase);
     }

@@ -89,7 +89,7 @@ async function converse(
     const credentials = await settings.credentials();
     if (connection.channel.protocol === undefined && !connection.loopback && credentials.insecure)
       settings.warn?.(inClear(credentials));
-    await client.login(credentials);
+    await client.login(credentials, { host, port });
     // Some servers tell what they can do only now. RFC 2449 section 5 allows CAPA in both states.
     if (client.capabilities.known) await client.capa();
     return client;

@@ -7,6 +7,7 @@ import { responseCode, type Status } from './replies.js';
 export interface Plainly {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly remedy?: string | undefined;
 }
 
 /**
@@ -36,6 +37,6 @@ export function refusalOf(
       return refuse('AUTH', 'the server has a lasting problem with this account', 'ask the provider');
     case 'AUTH':
     case undefined:
-      return refuse(otherwise.code, otherwise.message);
+      return refuse(otherwise.code, otherwise.message, otherwise.remedy);
   }
 }

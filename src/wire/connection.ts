@@ -1,6 +1,7 @@
 /** Octets to and from one server, in clear or in TLS. */
 import type { LookupFunction, Socket } from 'node:net';
 import { PopfetchError } from '../errors.js';
+import { channelBinding } from './binding.js';
 import { dial } from './dial.js';
 import { Dots } from './dots.js';
 import { handshake } from './handshake.js';
@@ -51,8 +52,11 @@ export interface Connection {
   readonly pending: number;
   /** Writes lines, in one piece. @throws PROTOCOL for a line with CR, LF or NUL in it, or longer than allowed. */
   send(lines: string | readonly string[], options?: SendOptions): void;
-  /** The next line without its end (CRLF, or a lone LF), as latin1. @throws TIMEOUT, LOST, PROTOCOL (too long). */
-  readLine(limit?: number, clock?: Clock): Promise<string>;
+  /**
+   * The next line without its end (CRLF, or a lone LF), as latin1. @throws TIMEOUT, LOST, PROTOCOL (too long).
+   * @param shown what a trace shows of it
+   */
+  readLine(limit?: number, clock?: Clock, shown?: (line: string) => string): Promise<string>;
   /**
    * A multi-line body up to its terminating dot, dot-stuffing taken out. A bare LF ends its lines only where it ended
    * the status line read before it, and until the first CRLF. @throws TIMEOUT, LOST: it is not whole.
@@ -172,13 +176,17 @@ export class SocketConnection implements Connection {
     this.#socket.write(text);
   }
 
-  async readLine(limit = STATUS_LINE, clock: Clock = 'reply'): Promise<string> {
+  async readLine(
+    limit = STATUS_LINE,
+    clock: Clock = 'reply',
+    shown = (line: string): string => line,
+  ): Promise<string> {
     const timeout = this.#timeouts[clock] ?? (clock === 'quit' ? DEADLINES.quit : this.#timeouts.reply);
     const deadline = performance.now() + timeout;
     for (;;) {
       const line = this.#takeLine(limit);
       if (line !== undefined) {
-        this.#tap?.('S', this.masked(line));
+        this.#tap?.('S', this.masked(shown(line)));
         return line;
       }
       const sentence = `the server did not send an answer within ${timeout / 1000} s`;
@@ -226,6 +234,7 @@ export class SocketConnection implements Connection {
     this.#channel = {
       protocol: tls.getProtocol() ?? undefined,
       chain: chainOf(tls.getPeerCertificate(true)),
+      binding: channelBinding(tls),
     };
     this.#tap?.('*', `secured with ${this.#channel.protocol ?? 'TLS'}`);
     this.#unlisten = this.#listen();

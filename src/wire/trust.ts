@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { PeerCertificate } from 'node:tls';
 import { PopfetchError } from '../errors.js';
+import type { ChannelBinding } from './binding.js';
 
 /** How to secure a connection. */
 export interface TlsSettings {
@@ -28,6 +29,8 @@ export interface ChannelInfo {
   readonly protocol: string | undefined;
   /** Leaf first; empty in clear. */
   readonly chain: readonly CertificateInfo[];
+  /** What a login can be tied to; absent in clear, and where the connection has nothing of the kind. */
+  readonly binding?: ChannelBinding | undefined;
 }
 
 /** The verification failures that mean: no known authority vouches for it. Trusting more authorities may help. */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PopfetchError } from '../../src/errors.js';
 import { Pop3Client } from '../../src/pop3/client.js';
 import type { Connection } from '../../src/wire/connection.js';
-import { QUIT_TIMEOUT } from '../../src/wire/limits.js';
+import { DEADLINES } from '../../src/wire/limits.js';
 import { Box, mail, subject } from '../support/inprocess.js';
 import { maildirMessages } from '../support/stored.js';
 import type { Session } from '../support/session.js';
@@ -52,13 +52,14 @@ describe('QUIT', () => {
       channel: { protocol: undefined, chain: [] },
       pending: 0,
       send: (line) => talk.push(line),
-      readLine: (_limit, timeout) => {
-        talk.push(timeout);
+      readLine: (_limit, clock) => {
+        talk.push(clock);
         return answer();
       },
       body: nobody,
       startTls: nobody,
       hide: nobody,
+      show: nobody,
       masked: (text) => text,
       close: () => talk.push('close'),
     };
@@ -68,7 +69,7 @@ describe('QUIT', () => {
   it('ends with the answer, whether the server closes or not [77]', async () => {
     const { connection, talk } = ending(() => Promise.resolve('+OK bye'));
     await new Pop3Client(connection).quit();
-    expect(talk).toEqual(['QUIT', 30_000, 'close']);
+    expect(talk).toEqual(['QUIT', 'quit', 'close']);
   });
 
   it.each(['TIMEOUT', 'LOST', 'PROTOCOL'] as const)(
@@ -76,7 +77,8 @@ describe('QUIT', () => {
     async (code) => {
       const { connection, talk } = ending(() => Promise.reject(new PopfetchError(code, 'no answer')));
       await expect(new Pop3Client(connection).quit()).rejects.toMatchObject({ code, phase: 'quit' });
-      expect(talk).toEqual(['QUIT', QUIT_TIMEOUT, 'close']);
+      expect(talk).toEqual(['QUIT', 'quit', 'close']);
+      expect(DEADLINES.quit).toBe(30_000);
     },
   );
 });

@@ -148,6 +148,7 @@ function scripted(talk: string[], answers: string[]): Connection {
     body: nobody,
     startTls: nobody,
     hide: nobody,
+    show: nobody,
     masked: (text) => text,
     close: () => {
       talk.push('close');
