@@ -54,6 +54,23 @@ describe('the method', () => {
     ['auto', { timestamp }, 'user'],
     ['auto', { ...saying('SASL PLAIN'), timestamp }, 'plain'],
     ['user', saying('SASL PLAIN'), 'user'],
+    ['auto', saying('USER', 'SASL LOGIN'), 'login'],
+    ['auto', saying('SASL LOGIN PLAIN'), 'plain'],
+    ['auto', saying('SASL PLAIN SCRAM-SHA-1'), 'scram-sha-1'],
+    ['auto', saying('SASL scram-sha-1 plain scram-sha-256'), 'scram-sha-256'],
+    ['auto', saying('SASL SCRAM-SHA-256 SCRAM-SHA-256-PLUS'), 'scram-sha-256'],
+    ['auto', { ...saying('SASL SCRAM-SHA-256 SCRAM-SHA-256-PLUS'), bindable: true }, 'scram-sha-256-plus'],
+    ['auto', { ...saying('SASL SCRAM-SHA-256 SCRAM-SHA-1-PLUS'), bindable: true }, 'scram-sha-1-plus'],
+    ['auto', saying('SASL CRAM-MD5 DIGEST-MD5 NTLM GSSAPI EXTERNAL ANONYMOUS XOAUTH2'), 'user'],
+    // No password crosses, so nobody has to permit it.
+    ['auto', { ...saying('SASL PLAIN SCRAM-SHA-1'), clearTextAllowed: false }, 'scram-sha-1'],
+    ['auto', { ...saying('SASL PLAIN XOAUTH2 OAUTHBEARER'), secret: 'token' }, 'oauthbearer'],
+    ['auto', { ...saying('SASL PLAIN XOAUTH2'), secret: 'token' }, 'xoauth2'],
+    ['auto', { secret: 'token' }, 'xoauth2'],
+    ['scram-sha-256', { ...saying('SASL SCRAM-SHA-256-PLUS'), bindable: true }, 'scram-sha-256'],
+    ['scram-sha-256-plus', { bindable: true }, 'scram-sha-256-plus'],
+    ['cram-md5', { clearTextAllowed: false }, 'cram-md5'],
+    ['external', { secret: 'none', clearTextAllowed: false }, 'external'],
     ['plain', {}, 'plain'],
     ['plain', saying('USER'), 'plain'],
     ['apop', { timestamp }, 'apop'],
@@ -62,8 +79,8 @@ describe('the method', () => {
     expect(chooseMethod(wanted, offer(changes))).toBe(method);
   });
 
-  it.each(['auto', 'user', 'plain'] as const)(
-    '%s sends no password in clear without permission',
+  it.each(['auto', 'user', 'plain', 'login'] as const)(
+    '%s sends no password in clear without permission [33]',
     (wanted) => {
       for (const changes of [{}, saying('SASL PLAIN'), { timestamp }]) {
         expect(() => chooseMethod(wanted, offer({ ...changes, clearTextAllowed: false }))).toThrow(
@@ -75,6 +92,45 @@ describe('the method', () => {
           }),
         );
       }
+    },
+  );
+
+  it.each(['auto', 'xoauth2', 'oauthbearer'] as const)(
+    '%s sends no access token in clear without permission [33]',
+    (wanted) => {
+      for (const changes of [{}, saying('SASL XOAUTH2 OAUTHBEARER')]) {
+        const clear = { ...changes, secret: 'token', clearTextAllowed: false } as const;
+        expect(() => chooseMethod(wanted, offer(clear))).toThrow(
+          'the access token was not sent, since it would cross the network in clear',
+        );
+      }
+    },
+  );
+
+  it.each([
+    ['plain', 'token', 'auth: plain needs a password'],
+    ['plain', 'none', 'auth: plain needs a password'],
+    ['auto', 'none', 'auth: user needs a password'],
+    ['xoauth2', 'password', 'auth: xoauth2 needs an access token (oauth2)'],
+    ['oauthbearer', 'none', 'auth: oauthbearer needs an access token (oauth2)'],
+  ] as const)('%s cannot do with %s', (wanted, secret, message) => {
+    expect(() => chooseMethod(wanted, offer({ secret }))).toThrow(
+      expect.objectContaining({ code: 'AUTH', phase: 'login', message }),
+    );
+  });
+
+  it('auto sends a token to nobody who has no use for it', () => {
+    expect(() => chooseMethod('auto', offer({ ...saying('SASL PLAIN'), secret: 'token' }))).toThrow(
+      'the server offers no login with an access token',
+    );
+  });
+
+  it.each(['scram-sha-256-plus', 'scram-sha-1-plus'] as const)(
+    '%s does not do without what it is tied to [16]',
+    (wanted) => {
+      expect(() => chooseMethod(wanted, offer(saying('SASL SCRAM-SHA-256-PLUS')))).toThrow(
+        'the login cannot be tied to this connection',
+      );
     },
   );
 

@@ -59,6 +59,11 @@ export class Channel {
     this.#listen(socket);
   }
 
+  /** The secured end, once there is one. */
+  get tls(): TLSSocket | undefined {
+    return this.#socket instanceof TLSSocket ? this.#socket : undefined;
+  }
+
   get secure(): boolean {
     return this.#socket !== this.#raw;
   }

@@ -10,6 +10,8 @@ export interface DovecotSetup {
   readonly certFile: string;
   readonly keyFile: string;
   readonly apop: boolean;
+  /** SASL mechanisms besides PLAIN and LOGIN. */
+  readonly mechanisms: readonly string[];
   /** Where LMTP is to be offered, if at all. */
   readonly lmtp: { readonly port: number; readonly socket: string } | undefined;
   /**
@@ -38,9 +40,10 @@ function commonLines(setup: DovecotSetup): string[] {
     `log_path = ${join(directory, 'dovecot.log')}`,
     `instance_name = ${directory.split('/').at(-1) ?? 'popfetch'}`,
     'ssl = yes',
-    `auth_mechanisms = plain login${setup.apop ? ' apop' : ''}`,
+    `auth_mechanisms = ${['plain', 'login', ...(setup.apop ? ['apop'] : []), ...setup.mechanisms].join(' ')}`,
     // No waiting after a wrong password, and no limit that a test with many sessions could meet.
     'auth_failure_delay = 0',
+    'service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}',
     'mail_max_userip_connections = 100',
     'pop3_lock_session = yes',
     'mail_fsync = never',

@@ -48,6 +48,8 @@ export interface DovecotOptions {
   readonly certificate?: Certificate;
   /** Offer APOP. */
   readonly apop?: boolean;
+  /** Offer these SASL mechanisms besides PLAIN and LOGIN. For those with tokens, the password is the token. */
+  readonly mechanisms?: readonly string[];
   /** Take mail by LMTP, too. Needs {@link findDovecot} with `lmtp`. */
   readonly lmtp?: boolean;
 }
@@ -118,7 +120,7 @@ class Rig {
     const places = { directory: this.directory, owner: this.owner, plainPort, tlsPort, certFile, keyFile };
     const lmtp =
       options.lmtp === true ? { port: await freePort(), socket: join(this.directory, 'lmtp') } : undefined;
-    const setup = { ...places, apop: options.apop ?? false, lmtp };
+    const setup = { ...places, apop: options.apop ?? false, mechanisms: options.mechanisms ?? [], lmtp };
     const config = join(this.directory, 'dovecot.conf');
     await writeFile(config, dovecotConfig(this.version, setup));
     await this.#writeUsers(options);

@@ -1,5 +1,5 @@
 /** One conversation of the in-memory POP3 server with a client, from greeting to goodbye. */
-import type { SecureContext } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { stuffed } from './body.js';
 import { Channel, Gone } from './channel.js';
 import type { Action } from './channel.js';
@@ -121,6 +121,11 @@ export class Session {
 
   get secure(): boolean {
     return this.#channel.secure;
+  }
+
+  /** The secured connection, for what a login can be tied to. */
+  get tls(): TLSSocket | undefined {
+    return this.#channel.tls;
   }
 
   /** Runs to the end of the connection. Rejects only with what an override or a hook threw. */

@@ -113,7 +113,8 @@ async function auth(session: Session, [mechanism, initial]: readonly string[]): 
   return login(session, name, (password) => password === given);
 }
 
-function login(session: Session, name: string, right: (password: string) => boolean): Reply {
+/** Lets a user in, or does not. The name is latin1 of what came, or text. */
+export function login(session: Session, name: string, right: (password: string) => boolean): Reply {
   const decoded = Buffer.from(name, 'latin1').toString('utf8');
   const mailbox = session.shared.mailboxes.get(name) ?? session.shared.mailboxes.get(decoded);
   if (mailbox === undefined || !right(mailbox.password)) return '-ERR [AUTH] wrong user or password';
