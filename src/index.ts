@@ -1,7 +1,14 @@
 /** popfetch as a library: the runs and the POP3 client that the command is made of. */
-export type { Account, Config, DestinationConfig, PasswordSource, TlsOptions } from './config/account.js';
+export type {
+  Account,
+  Config,
+  DestinationConfig,
+  PasswordSource,
+  TlsOptions,
+  TokenSource,
+} from './config/account.js';
 export { loadConfig } from './config/load.js';
-export { readPassword } from './config/secrets.js';
+export { readPassword, readToken } from './config/secrets.js';
 export type { Delivery, DeliveryLog, Destination, Intent, Message } from './deliver/destination.js';
 export type { Out } from './deliver/context.js';
 export { outTo } from './deliver/stdout.js';

@@ -13,7 +13,7 @@ import { asError, exitCode, PopfetchError } from './errors.js';
 import type { Emit, Outcome } from './events.js';
 import { mailboxTag, messageKey } from './identity.js';
 import { demandOwn } from './owner.js';
-import type { Pop3Client } from './pop3/client.js';
+import type { Credentials, Pop3Client } from './pop3/client.js';
 import { openSession, type SessionSettings } from './pop3/open.js';
 import { mayPipeline, type Memory, type Seen } from './seen/memory.js';
 import { openSeen, readMemory } from './seen/seen.js';
@@ -25,6 +25,8 @@ export type Trace = (account: string, direction: 'C' | 'S' | '*', text: string) 
 export interface SessionOptions {
   /** Fetches the password of an account; asked when the server has greeted. @throws PopfetchError */
   readonly password: (account: Account) => Promise<string>;
+  /** Fetches an access token of an account that has `oauth2`; needed only where one has. @throws PopfetchError */
+  readonly token?: ((account: Account) => Promise<string>) | undefined;
   /** Aborts with a PopfetchError ABORTED as its reason. */
   readonly signal: AbortSignal;
   readonly trace?: Trace | undefined;
@@ -93,7 +95,7 @@ export async function atOnce<T, R>(
 
 /** Connects, secures and logs in. The caller must quit() or close(). @throws PopfetchError with account and phase */
 export async function openMailbox(account: Account, options: SessionOptions): Promise<Pop3Client> {
-  const { name, host, port, tls, timeout, user, auth, insecure } = account;
+  const { name, host, port, tls, timeout } = account;
   const { trace, signal, warn, connect, pipelining } = options;
   try {
     return await openSession({
@@ -102,7 +104,7 @@ export async function openMailbox(account: Account, options: SessionOptions): Pr
       port,
       tls,
       timeouts: timeout,
-      credentials: async () => ({ user, password: await options.password(account), method: auth, insecure }),
+      credentials: () => credentialsOf(account, options),
       signal,
       pipelining,
       tap:
@@ -115,6 +117,16 @@ export async function openMailbox(account: Account, options: SessionOptions): Pr
   } catch (error) {
     throw ofAccount(error, name);
   }
+}
+
+async function credentialsOf(account: Account, options: SessionOptions): Promise<Credentials> {
+  const { user, auth: method, insecure, oauth2 } = account;
+  const who = { user, method, insecure };
+  if (oauth2 !== undefined) {
+    if (options.token !== undefined) return { ...who, token: await options.token(account) };
+    throw new PopfetchError('CONFIG', 'nothing was given to get access tokens with', { phase: 'login' });
+  }
+  return method === 'external' ? who : { ...who, password: await options.password(account) };
 }
 
 async function fetchOne(account: Account, options: FetchOptions): Promise<Outcome> {

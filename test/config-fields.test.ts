@@ -319,7 +319,10 @@ describe('a field is refused with what is expected', () => {
       `.password.command[1]: ******** is not valid (expected ${COMMAND})`,
     ],
     [{ auth: 'PLAIN' }, '.auth: "PLAIN" is not valid; did you mean "plain"?'],
-    [{ auth: 'xoauth2' }, '.auth: "xoauth2" is not valid (expected auto, user, apop or plain)'],
+    [
+      { auth: 'ntlm' },
+      '.auth: "ntlm" is not valid (expected auto, user, apop, plain, login, cram-md5, scram-sha-1, scram-sha-1-plus, scram-sha-256, scram-sha-256-plus, external, xoauth2 or oauthbearer)',
+    ],
     [{ insecure: 'yes' }, '.insecure: "yes" is not valid (expected true or false)'],
     [{ tls: 'startls' }, '.tls: "startls" is not valid; did you mean "starttls"?'],
     [{ tls: true }, '.tls: true is not valid (expected implicit, starttls, none, or a mapping)'],
@@ -418,7 +421,7 @@ describe('a field is refused with what is expected', () => {
     [{ disabled: 1 }, '.disabled: 1 is not valid (expected true or false)'],
     [
       { proxy: 'socks5://u:hunter2@h' },
-      '.proxy: unknown key (expected one of host, port, tls, user, password, auth, insecure, deliver, rejected, delete, limit, maxSize, order, eol, identity, timeout, disabled)',
+      '.proxy: unknown key (expected one of host, port, tls, user, password, oauth2, auth, insecure, deliver, rejected, delete, limit, maxSize, order, eol, identity, timeout, disabled)',
     ],
     [{ prot: 995 }, '.prot: unknown key; did you mean "port"?'],
     [{ 'max-size': 1 }, '.max-size: unknown key; did you mean "maxSize"?'],
@@ -426,7 +429,7 @@ describe('a field is refused with what is expected', () => {
     [{ ssl: true }, '.ssl: unknown key; did you mean "tls"?'],
     [
       { 'password:hunter2': null },
-      '."password...": unknown key (expected one of host, port, tls, user, password, auth, insecure, deliver, rejected, delete, limit, maxSize, order, eol, identity, timeout, disabled)',
+      '."password...": unknown key (expected one of host, port, tls, user, password, oauth2, auth, insecure, deliver, rejected, delete, limit, maxSize, order, eol, identity, timeout, disabled)',
     ],
   ])('%j', async (fields, expected) => {
     expect(await home.faults(fields)).toEqual([expected]);
@@ -473,10 +476,11 @@ describe('what is right by itself and wrong together', () => {
     'a password in clear to %s needs a permission',
     async (host) => {
       expect(await home.faults({ host, tls: 'none' })).toEqual([
-        `.tls: would send the password to ${host} unencrypted (expected tls: implicit or tls: starttls, or auth: apop; "insecure: true" allows it all the same)`,
+        `.tls: would send the password to ${host} unencrypted (expected tls: implicit or tls: starttls, or auth: scram-sha-256 or apop; "insecure: true" allows it all the same)`,
       ]);
       expect((await home.account({ host, tls: 'none', insecure: true })).tls.mode).toBe('none');
-      expect((await home.account({ host, tls: 'none', auth: 'apop' })).tls.mode).toBe('none');
+      for (const auth of ['apop', 'cram-md5', 'scram-sha-1', 'scram-sha-256'])
+        expect((await home.account({ host, tls: 'none', auth })).tls.mode).toBe('none');
     },
   );
 
@@ -558,6 +562,7 @@ describe('the JSON Schema', () => {
         'tls',
         'user',
         'password',
+        'oauth2',
         'auth',
         'insecure',
         'deliver',

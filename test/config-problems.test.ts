@@ -57,7 +57,7 @@ accounts:
 `;
     expect(await home.problems(text)).toEqual([
       'config.yaml:1: acounts: unknown key; did you mean "accounts"?',
-      'config.yaml:3: accounts.one.tls: would send the password to h unencrypted (expected tls: implicit or tls: starttls, or auth: apop; "insecure: true" allows it all the same)',
+      'config.yaml:3: accounts.one.tls: would send the password to h unencrypted (expected tls: implicit or tls: starttls, or auth: scram-sha-256 or apop; "insecure: true" allows it all the same)',
     ]);
   });
 

@@ -77,14 +77,17 @@ export async function withSession<T>(
   work: (session: SessionOptions) => Promise<T>,
 ): Promise<T> {
   const { env, home, cwd, uid, signal } = context;
-  const { readPassword } = await import('../config/secrets.js');
+  const { readPassword, readToken } = await import('../config/secrets.js');
   const typed = await askPasswords(accounts, context);
   const password = (account: Account): Promise<string> =>
     readPassword(account.password, { env, home, account, signal, typed: typed.get(account.name) });
-  if (flags.trace === undefined) return work({ password, signal });
+  // Of an account without a source of tokens none is ever asked for.
+  const token = (account: Account): Promise<string> =>
+    readToken(account.oauth2 ?? { command: [] }, { env, account, signal });
+  if (flags.trace === undefined) return work({ password, token, signal });
   const { openTrace } = await import('../report/trace.js');
   const { trace, close } = await openTrace(resolve(cwd, flags.trace), { uid });
-  const result = await work({ password, signal, trace }).catch(async (error: unknown) => {
+  const result = await work({ password, token, signal, trace }).catch(async (error: unknown) => {
     // What went wrong with the mail matters more than what went wrong with its transcript.
     await close().catch(() => undefined);
     throw error;
@@ -99,7 +102,9 @@ async function askPasswords(
   context: Context,
 ): Promise<ReadonlyMap<string, string>> {
   const typed = new Map<string, string>();
-  const without = accounts.filter(({ password }) => password === undefined);
+  const without = accounts.filter(
+    ({ password, oauth2, auth }) => password === undefined && oauth2 === undefined && auth !== 'external',
+  );
   if (without.length === 0) return typed;
   const { askSecret, canAsk, questionFor } = await import('./prompt.js');
   if (!canAsk(context)) return typed;

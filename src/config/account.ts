@@ -14,6 +14,29 @@ export type PasswordSource =
   /** The name of a file in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=). */
   | { readonly credential: string };
 
+/** Where an OAuth2 access token comes from. It is asked for every session, so that it can be a fresh one. */
+export interface TokenSource {
+  /** Program and arguments, run without a shell; the first line of its output is the token. */
+  readonly command: readonly string[];
+}
+
+/** The ways to log in. All but the first are named as on the wire. */
+export const AUTH_METHODS = [
+  'auto',
+  'user',
+  'apop',
+  'plain',
+  'login',
+  'cram-md5',
+  'scram-sha-1',
+  'scram-sha-1-plus',
+  'scram-sha-256',
+  'scram-sha-256-plus',
+  'external',
+  'xoauth2',
+  'oauthbearer',
+] as const;
+
 export interface TlsOptions {
   readonly mode: 'implicit' | 'starttls' | 'none';
   /** PEM file with certificates trusted besides the system's. Absolute path. */
@@ -42,9 +65,10 @@ export interface Account {
   readonly port: number;
   readonly tls: TlsOptions;
   readonly user: string;
-  /** Without it a person is asked, where there is one. */
+  /** This or `oauth2`, as `auth` needs; neither for `external`. Without either a person is asked, where there is one. */
   readonly password?: PasswordSource | undefined;
-  readonly auth: 'auto' | 'user' | 'apop' | 'plain';
+  readonly oauth2?: TokenSource | undefined;
+  readonly auth: (typeof AUTH_METHODS)[number];
   readonly insecure: boolean;
   /** At least one. */
   readonly deliver: readonly DestinationConfig[];

@@ -5,6 +5,7 @@ import { renderPath, type Finding } from './problems.js';
 /** What is wrong within one complete account. */
 export function contradictions(account: Account): Finding[] {
   return [
+    ...unfitSecret(account),
     ...clearTextLogin(account),
     ...meaninglessTls(account),
     ...repeatedDestinations(account),
@@ -40,11 +41,42 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
 }
 
-/** APOP sends no password; with `auto` the server decides, so `auto` counts as clear text. */
-function clearTextLogin({ name, host, tls, auth, insecure }: Account): Finding[] {
-  if (tls.mode !== 'none' || auth === 'apop' || insecure || isLoopback(host)) return [];
-  const what = `would send the password to ${host} unencrypted`;
-  const expected = 'tls: implicit or tls: starttls, or auth: apop; "insecure: true" allows it all the same';
+const FOR_TOKENS: readonly Account['auth'][] = ['xoauth2', 'oauthbearer'];
+
+/** A password where a token is needed, the other way round, or both. */
+function unfitSecret({ name, auth, password, oauth2 }: Account): Finding[] {
+  const path = ['accounts', name, 'auth'];
+  if (oauth2 === undefined) {
+    if (!FOR_TOKENS.includes(auth)) return [];
+    const expected = 'oauth2: {command: [PROGRAM, ARGUMENT]} in place of the password';
+    return [{ path, what: `${auth} needs an access token`, expected }];
+  }
+  if (password !== undefined) {
+    const expected = 'one of password and oauth2';
+    return [{ path: ['accounts', name, 'oauth2'], what: 'stands beside a password', expected }];
+  }
+  if (auth === 'auto' || FOR_TOKENS.includes(auth)) return [];
+  const what = `${auth} has no use for an access token`;
+  return [{ path, what, expected: 'auth: auto, oauthbearer or xoauth2, or a password in place of oauth2' }];
+}
+
+/** What sends no secret as it is. With `auto` the server decides, so `auto` counts as clear text. */
+const WITHOUT_SECRET: readonly Account['auth'][] = [
+  'apop',
+  'cram-md5',
+  'scram-sha-1',
+  'scram-sha-256',
+  'external',
+];
+
+function clearTextLogin({ name, host, tls, auth, insecure, oauth2 }: Account): Finding[] {
+  if (tls.mode !== 'none' || WITHOUT_SECRET.includes(auth) || insecure || isLoopback(host)) return [];
+  const [secret, otherwise] =
+    oauth2 === undefined
+      ? ['password', 'tls: implicit or tls: starttls, or auth: scram-sha-256 or apop']
+      : ['access token', 'tls: implicit or tls: starttls'];
+  const what = `would send the ${secret} to ${host} unencrypted`;
+  const expected = `${otherwise}; "insecure: true" allows it all the same`;
   return [{ path: ['accounts', name, 'tls'], what, expected, value: tls.mode }];
 }
 

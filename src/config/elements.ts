@@ -43,8 +43,3 @@ export function argv(expected: string) {
     .nonempty({ error: expected })
     .refine(([program]) => program !== '', { error: expected });
 }
-
-/** Whether just one key of a mapping is there. */
-export function holdsOne(value: object): boolean {
-  return Object.values(value).filter((each) => each !== undefined).length === 1;
-}

@@ -21,6 +21,7 @@ export const EXPECTED = {
   name: 'a name of 1 to 64 printable characters, without blanks and / * ? [, and not starting with -',
   password:
     'the password as text in quotes and on one line, or one of env, file, command, keyring, netrc, credential',
+  oauth2: 'command, with a program that prints an access token',
   command: 'a list of the program and its arguments, such as [pass, show, mail/work]',
   tls: 'implicit, starttls, none, or a mapping',
   credential: 'the name of a credential, without a slash, such as work',

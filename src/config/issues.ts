@@ -40,9 +40,9 @@ export function findings(issues: readonly Issue[], root: unknown, at: Path): Fin
     });
 }
 
-/** Whether what stands at `path` is a password or may be one. */
+/** Whether what stands at `path` is a password or token, or may be one. */
 function isSecret(path: Path): boolean {
-  return path.includes('password');
+  return path.includes('password') || path.includes('oauth2');
 }
 
 /** A value in a few words: strings in quotes and cut to 60 characters, lists and mappings only by kind. */

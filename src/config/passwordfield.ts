@@ -1,8 +1,9 @@
 /** What a config file may say about where a password comes from. */
 import * as z from 'zod';
 import type { PasswordSource } from './account.js';
-import { argv, field, holdsOne, line, mapping, path, type Expand } from './elements.js';
+import { argv, field, line, mapping, path, type Expand } from './elements.js';
 import { CREDENTIAL, EXPECTED } from './expected.js';
+import { holdsOne } from './shapes.js';
 
 /** The field `password`: the password itself, or a mapping with the one place that it comes from. */
 export function passwordOf(expand: Expand) {

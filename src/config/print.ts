@@ -28,6 +28,7 @@ function maskAccount(account: Account): object {
     tls: { ...tls, ...(tls.pin === undefined ? {} : { pin: tls.pin.map((hex) => `sha256:${hex}`) }) },
     user,
     ...(account.password === undefined ? {} : { password: maskPassword(account.password) }),
+    ...(account.oauth2 === undefined ? {} : { oauth2: account.oauth2 }),
     auth,
     insecure,
     deliver: only(account.deliver.map(maskDestination)),
@@ -42,7 +43,7 @@ function maskAccount(account: Account): object {
       Object.entries(timeout).map(([name, value]) => [name, formatDuration(value)]),
     ),
     disabled,
-  } satisfies Record<Exclude<keyof Account, 'name' | 'password' | 'rejected'>, unknown>;
+  } satisfies Record<Exclude<keyof Account, 'name' | 'rejected' | 'password' | 'oauth2'>, unknown>;
 }
 
 function maskPassword(source: PasswordSource): PasswordSource | string {

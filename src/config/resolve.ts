@@ -48,15 +48,20 @@ export function resolve(raw: unknown, { file, env, home }: Surroundings): Resolv
 /** Required fields that stand neither in the account nor in the defaults, whatever else is wrong with either. */
 function missing(defaults: unknown, own: unknown, at: Path): Finding[] {
   if (!isMapping(own)) return [];
-  const given = { ...(isMapping(defaults) ? defaults : {}), ...own };
+  const given: Mapping = { ...(isMapping(defaults) ? defaults : {}), ...own };
   return Object.entries(REQUIRED)
     .filter(([field]) => !Object.hasOwn(given, field))
     .map(([field, expected]) => ({ path: [...at, field], what: 'missing', expected }));
 }
 
-/** The account's fields over the defaults; `tls` and `timeout` field by field where both are mappings. */
+/**
+ * The account's fields over the defaults; `tls` and `timeout` field by field where both are mappings. A password takes
+ * the place of a token, and the other way round.
+ */
 function merge(defaults: Fields, own: Fields): Fields {
   const merged = { ...defaults, ...own };
+  if (own.password === undefined && own.oauth2 !== undefined) delete merged.password;
+  if (own.oauth2 === undefined && own.password !== undefined) delete merged.oauth2;
   if (typeof defaults.tls === 'object' && typeof own.tls === 'object') {
     merged.tls = { ...defaults.tls, ...own.tls };
   }
@@ -92,6 +97,7 @@ function complete(name: string, fields: Fields): Account | undefined {
     tls,
     user,
     password: fields.password,
+    oauth2: fields.oauth2,
     deliver,
     rejected,
     ...rest,

@@ -3,12 +3,20 @@
  * types that the rest of popfetch sees are in account.ts; the checks below do not compile when they drift apart.
  */
 import * as z from 'zod';
-import { DEFAULTS, PORTS, type Account, type DestinationConfig } from './account.js';
-import { argv, field, holdsOne, line, mapping, path, type Expand } from './elements.js';
+import {
+  AUTH_METHODS,
+  DEFAULTS,
+  PORTS,
+  type Account,
+  type DestinationConfig,
+  type TokenSource,
+} from './account.js';
+import { argv, field, line, mapping, path, type Expand } from './elements.js';
 import { EXPECTED, HOST, NAME, PIN, RECIPIENT } from './expected.js';
 import { findings } from './issues.js';
 import { passwordOf } from './passwordfield.js';
 import type { Finding, Path } from './problems.js';
+import { holdsOne, lmtpPlace, namesOne, plainHex } from './shapes.js';
 import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } from './units.js';
 
 /** setTimeout counts in 31 bits: a longer timeout would fire at once. */
@@ -43,16 +51,25 @@ const size = z
 /** HOST:PORT, or a path of a socket, made absolute. */
 function lmtpOf(expand: Expand) {
   return line(EXPECTED.lmtp).transform((text, context) => {
-    const [, bracketed, name, port] = /^(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})$/.exec(text) ?? [];
-    const host = bracketed ?? name ?? '';
-    if (port === undefined && /^[/~$.]/.test(text)) {
-      const expanded = expand(text);
-      if ('path' in expanded) return expanded.path;
-    } else if (HOST.test(host) && Number(port) >= 1 && Number(port) <= 65_535) return text;
+    const place = lmtpPlace(text, expand);
+    if (place !== undefined) return place;
     context.addIssue({ code: 'custom', message: EXPECTED.lmtp });
     return z.NEVER;
   });
 }
+
+const oauth2 = mapping(
+  {
+    command: field(
+      argv(EXPECTED.command),
+      'Program and arguments, run without a shell, for 10 s at most; the first line it prints is the access token.',
+    ),
+  },
+  EXPECTED.oauth2,
+)
+  .refine(holdsOne, { error: EXPECTED.oauth2 })
+  .meta({ minProperties: 1 })
+  .transform(({ command = [] }): TokenSource => ({ command }));
 
 function tlsOf(expand: Expand) {
   const pin = z.string({ error: EXPECTED.pin }).regex(PIN, { error: EXPECTED.pin }).transform(plainHex);
@@ -163,9 +180,10 @@ function accountOf(expand: Expand) {
       passwordOf(expand),
       'The password itself (then others must not be able to read this file), or where to get it. Without it popfetch asks on a terminal, and only there.',
     ),
+    oauth2: field(oauth2, 'Where to get an OAuth2 access token, in place of a password.'),
     auth: field(
-      word(['auto', 'user', 'apop', 'plain']),
-      'How to log in. auto: PLAIN where offered, else USER and PASS.',
+      word(AUTH_METHODS),
+      'How to log in. auto: the strongest that the server offers of SCRAM, PLAIN and LOGIN, else USER and PASS; with oauth2, OAUTHBEARER or XOAUTH2.',
       DEFAULTS.auth,
     ),
     insecure: field(flag(), 'Allow the password to cross the network in clear.', DEFAULTS.insecure),
@@ -269,19 +287,4 @@ function check<T>(schema: z.ZodType<T>, value: unknown, at: Path): Checked<T> {
   const result = schema.safeParse(value);
   if (result.success) return { value: result.data, findings: [] };
   return { value: undefined, findings: findings(result.error.issues, value, at) };
-}
-
-/** One destination, with what belongs to it: `recipient` goes with `lmtp` and with nothing else. */
-function namesOne({
-  recipient,
-  ...places
-}: {
-  readonly lmtp?: unknown;
-  readonly recipient?: unknown;
-}): boolean {
-  return holdsOne(places) && (places.lmtp === undefined) === (recipient === undefined);
-}
-
-function plainHex(pin: string): string {
-  return pin.slice('sha256:'.length).replaceAll(':', '').toLowerCase();
 }

@@ -1,8 +1,8 @@
-/** Gets a password from where the config says it is. What comes out never appears in an error. */
+/** Gets a password or an access token from where the config says it is. What comes out never appears in an error. */
 import { join } from 'node:path';
 import { PopfetchError } from '../errors.js';
 import { printable, readable, shellWord } from '../escape.js';
-import type { Account, PasswordSource } from './account.js';
+import type { Account, PasswordSource, TokenSource } from './account.js';
 import { outputOf } from './command.js';
 import { MASK } from './issues.js';
 import { NetrcFault, netrcPassword } from './netrc.js';
@@ -67,11 +67,25 @@ function fromPerson(password: string | undefined): Found {
   );
 }
 
+/**
+ * The access token, ready for the server: one line, not empty, without CR, LF and NUL. Whoever gets it elsewhere, from
+ * a provider for example, joins here.
+ * @throws PopfetchError CONFIG with `account` when it cannot be had
+ */
+export async function readToken({ command }: TokenSource, options: PasswordOptions): Promise<string> {
+  try {
+    return usable(await fromCommand(command, options, 'token'));
+  } catch (error) {
+    if (!(error instanceof PopfetchError)) throw error;
+    throw error.within({ account: options.account.name, phase: 'config' });
+  }
+}
+
 async function find(source: PasswordSource, options: PasswordOptions): Promise<Found> {
   if ('value' in source) return { password: source.value, from: 'the password in the config' };
   if ('env' in source) return fromEnvironment(source.env, options.env);
   if ('file' in source) return fromFile(source.file);
-  if ('command' in source) return fromCommand(source.command, options);
+  if ('command' in source) return fromCommand(source.command, options, 'password');
   if ('credential' in source) return fromCredential(source.credential, options.env);
   return 'netrc' in source ? fromNetrc(options) : fromTheKeyring(options);
 }
@@ -142,8 +156,12 @@ async function fromTheKeyring({ account, env, signal, limit }: PasswordOptions):
   );
 }
 
-async function fromCommand(argv: readonly string[], options: PasswordOptions): Promise<Found> {
-  const command = `the password command ${printable(argv[0] ?? '', 200)}`;
+async function fromCommand(
+  argv: readonly string[],
+  options: PasswordOptions,
+  kind: 'password' | 'token',
+): Promise<Found> {
+  const command = `the ${kind} command ${printable(argv[0] ?? '', 200)}`;
   const { env, signal, limit = COMMAND_LIMIT } = options;
   const { stdout, stderr, fault } = await outputOf(argv, { env, signal, limit });
   if (fault !== undefined) {
