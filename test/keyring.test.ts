@@ -1,6 +1,6 @@
 /** Passwords in a keyring: against gnome-keyring, and where there is none, none that opens, or one that is silent. */
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { deletePassword, getPassword, setPassword } from '../src/config/keyring.js';
 import { PopfetchError } from '../src/errors.js';
-import { caught } from './support/config-file.js';
+import { caught, UID } from './support/config-file.js';
 import { PASSWORD, reach, World } from './support/e2e.js';
 import { keyringProblem, KeyringSession, silentBus } from './support/keyring.js';
 import { plain } from './support/messages.js';
@@ -38,7 +38,7 @@ describe.skipIf(keyringProblem() !== undefined)('with gnome-keyring', () => {
   });
   afterAll(() => session.stop());
 
-  /** Runs in the session as cron does: no address of its D-Bus. */
+  /** Runs in the session. */
   const within = (stdin = ''): { env: NodeJS.ProcessEnv; stdin: string } => ({
     env: { XDG_RUNTIME_DIR: session.env['XDG_RUNTIME_DIR'] },
     stdin,
@@ -96,6 +96,18 @@ describe.skipIf(keyringProblem() !== undefined)('with gnome-keyring', () => {
     expect(await getPassword({ ...OWNER, host: 'example.com' }, options)).toBeUndefined();
     expect(await deletePassword(OWNER, options)).toBe(true);
     expect(await getPassword(OWNER, options)).toBeUndefined();
+  });
+
+  test('is found from cron, which tells nothing of the session, by the place of its socket', async () => {
+    const sessions = await mkdtemp(join(home, 'run-user-'));
+    await symlink(session.env['XDG_RUNTIME_DIR'] ?? '', join(sessions, String(UID)));
+    const env = { PATH: process.env['PATH'], HOME: home };
+    await setPassword(OWNER, PASSWORD, { env, sessions });
+    expect(await getPassword(OWNER, { env, sessions })).toBe(PASSWORD);
+    // A socket that is told comes first, even where nobody listens.
+    const told = { ...env, DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nope' };
+    expect(await caught(getPassword(OWNER, { env: told, sessions }))).toMatchObject({ code: 'CONFIG' });
+    expect(await caught(getPassword(OWNER, { env, sessions: home }))).toMatchObject({ code: 'CONFIG' });
   });
 
   test('a locked keyring is one line and exit 77, at once, and is not opened by anybody', async () => {

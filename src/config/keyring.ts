@@ -21,6 +21,8 @@ export interface KeyringOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds until the keyring is given up; 30 s unless told: a person may have to unlock it. */
   readonly limit?: number | undefined;
+  /** Where each user who is logged in has a directory; `/run/user` unless told. */
+  readonly sessions?: string | undefined;
 }
 
 /** Whose password it is. It is kept for a user of a host, whatever the account is called in the config. */
@@ -85,8 +87,8 @@ const CHILD = `
 async function ask({ verb, owner, password }: Question, options: KeyringOptions): Promise<Answer> {
   const path = locate();
   const name = `${owner.user}@${owner.host.toLowerCase()}`;
-  const { signal, limit = LIMIT } = options;
-  const env = await withBus(options.env);
+  const { signal, limit = LIMIT, sessions = '/run/user' } = options;
+  const env = await withBus(options.env, sessions);
   const input = JSON.stringify({ path, service: SERVICE, name, verb, password });
   const program = [NODE, '--input-type=commonjs', '-e', CHILD];
   const { stdout, fault } = await outputOf(program, { env, signal, limit, input });
@@ -106,15 +108,15 @@ function locate(): string {
 }
 
 /**
- * Cron gives no address of the session's D-Bus. Where systemd keeps the session, its socket has a place that is known
- * and that is its user's alone.
+ * Cron tells nothing of the session of its user. Where systemd keeps one, the socket of its D-Bus has a place that is
+ * known, and that is its user's alone.
  */
-async function withBus(env: Environment): Promise<Environment> {
+async function withBus(env: Environment, sessions: string): Promise<Environment> {
   const { DBUS_SESSION_BUS_ADDRESS: address = '', XDG_RUNTIME_DIR: runtime = '' } = env;
-  if (address !== '') return env;
+  if (address !== '' || runtime !== '') return env;
   try {
     const { uid } = userInfo();
-    const socket = join(runtime === '' ? `/run/user/${uid}` : runtime, 'bus');
+    const socket = join(sessions, String(uid), 'bus');
     const stats = await stat(socket);
     if (!stats.isSocket() || stats.uid !== uid) return env;
     return { ...env, DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` };
