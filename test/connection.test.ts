@@ -83,7 +83,7 @@ describe('connecting', () => {
     expect(isLoopback(address)).toBe(expected);
   });
 
-  it('waits for a TLS handshake no longer than told', async () => {
+  it('waits for a TLS handshake no longer than told [8]', async () => {
     const server = await serve({ greeting: 'stall' });
     const timeouts = { ...LONG, connect: 300 };
     await expect(reach(server, { tls: await trusting(), timeouts })).rejects.toMatchObject({
@@ -432,7 +432,7 @@ describe('TLS', () => {
     expect(connection.channel.protocol).toMatch(/^TLSv1\.[23]$/);
   });
 
-  it('is refused when anything was sent in clear ahead of it', async () => {
+  it('is refused when anything was sent in clear ahead of it [1]', async () => {
     const connection = await hearing('+OK begin TLS\r\n+OK injected\r\n');
     await connection.readLine();
     await expect(connection.startTls(await trusting())).rejects.toMatchObject({

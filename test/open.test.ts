@@ -113,7 +113,7 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
   });
 
   it.each(Object.keys(DISTRUST) as (keyof typeof DISTRUST)[])(
-    'a certificate is refused: %s',
+    'a certificate is refused: %s [9] [11]',
     async (which) => {
       const server = await serve({ tls: mode, certificate: set[which] });
       const [message, remedy] = DISTRUST[which];
@@ -128,7 +128,7 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
     },
   );
 
-  it('a certificate of an unknown authority is refused, once the system has been asked too', async () => {
+  it('a certificate of an unknown authority is refused, once the system has been asked too [9]', async () => {
     const server = await serve({ tls: mode });
     const lines: string[] = [];
     const tap = (direction: string, text: string): void => {
@@ -147,7 +147,7 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
     expect(lines.includes("* trying again with the system's authorities")).toBe(again);
   });
 
-  it('NODE_TLS_REJECT_UNAUTHORIZED=0 changes nothing', async () => {
+  it('NODE_TLS_REJECT_UNAUTHORIZED=0 changes nothing [12]', async () => {
     vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
     // Node warns of the variable, and rightly so.
     vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
@@ -160,7 +160,7 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
   });
 
   it.each(['expired', 'otherHost', 'selfSigned', 'server'] as const)(
-    'a pinned certificate is accepted without any authority: %s',
+    'a pinned certificate is accepted without any authority: %s [9]',
     async (which) => {
       const server = await serve({ tls: mode, certificate: set[which] });
       const pin = ['0'.repeat(64), fingerprint(set[which].cert)];
@@ -169,7 +169,7 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
     },
   );
 
-  it('a certificate that is right but not the pinned one is refused, with both fingerprints', async () => {
+  it('a certificate that is right but not the pinned one is refused, with both fingerprints [9]', async () => {
     const server = await serve({ tls: mode });
     const pin = [fingerprint(set.expired.cert), fingerprint(set.authority.cert)];
     expect(await refused(server, { tls: { mode, pin } })).toMatchObject({
@@ -198,7 +198,7 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
   it.each([
     ['TLSv1.2', { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }],
     ['TLSv1.3', { maxVersion: 'TLSv1.2' }],
-  ] as const)('a server that speaks only less than %s is refused', async (minVersion, tlsOptions) => {
+  ] as const)('a server that speaks only less than %s is refused [14]', async (minVersion, tlsOptions) => {
     const server = await serve({ tls: mode, tlsOptions });
     expect(await refused(server, { tls: { mode, minVersion } })).toMatchObject({
       code: 'TLS',
@@ -221,7 +221,7 @@ describe.each(ENCRYPTED)('with tls: %s', (mode) => {
 describe('STLS', () => {
   const starttls = { tls: { mode: 'starttls' } } as const;
 
-  it('forgets what was said in clear, and asks again', async () => {
+  it('forgets what was said in clear, and asks again [5]', async () => {
     const server = await serve({
       tls: 'starttls',
       apop: '<1@a>',
@@ -234,7 +234,7 @@ describe('STLS', () => {
     expect(server.sessions[0]!.overheard).toBe('CAPA\r\nSTLS\r\n');
   });
 
-  it('leaves no APOP, whose timestamp came in clear', async () => {
+  it('leaves no APOP, whose timestamp came in clear [5]', async () => {
     const server = await serve({ tls: 'starttls', apop: '<1@a>' });
     await expect(session(server, { ...starttls, credentials: { method: 'apop' } })).rejects.toMatchObject({
       code: 'AUTH',
@@ -248,14 +248,14 @@ describe('STLS', () => {
     expect(server.sessions[0]!.verbs).toEqual(['CAPA', 'STLS', 'CAPA', 'UTF8', 'AUTH', 'CAPA']);
   });
 
-  it('is tried with a server that does not know CAPA', async () => {
+  it('is tried with a server that does not know CAPA [4]', async () => {
     const server = await serve({ tls: 'starttls', capa: false });
     const client = await session(server, starttls);
     expect(client.channel.protocol).toMatch(/^TLS/);
     expect(server.sessions[0]!.verbs).toEqual(['CAPA', 'STLS', 'CAPA', 'USER', 'PASS']);
   });
 
-  it('that is not offered ends the session', async () => {
+  it('that is not offered ends the session [2] [4]', async () => {
     const server = await serve({ tls: 'none' });
     expect(await refused(server, starttls)).toMatchObject({
       code: 'TLS',
@@ -267,7 +267,7 @@ describe('STLS', () => {
   });
 
   it.each(['-ERR no', '-ERR [SYS/TEMP] later', '+ok', '* OK', ''])(
-    'that is answered %j ends the session',
+    'that is answered %j ends the session [3] [4]',
     async (answer) => {
       const server = await serve({ tls: 'starttls', overrides: { STLS: answer } });
       const error = await refused(server, starttls);
@@ -278,7 +278,7 @@ describe('STLS', () => {
   );
 
   it.each(['+OK forged\r\n', '+OK', '\r\n', 'x'])(
-    'after which %j comes in clear, at once, is fatal',
+    'after which %j comes in clear, at once, is fatal [1]',
     async (injected) => {
       const server = await serve({
         tls: 'starttls',
@@ -294,7 +294,7 @@ describe('STLS', () => {
   );
 
   it.each([1, 65_536])(
-    'after which a line comes in clear instead of a handshake is fatal, %i octets at a time',
+    'after which a line comes in clear instead of a handshake is fatal, %i octets at a time [1] [7]',
     async (cut) => {
       const server = await serve({
         tls: 'starttls',
@@ -312,7 +312,7 @@ describe('STLS', () => {
     },
   );
 
-  it('after which nothing comes is waited for no longer than for a connection', async () => {
+  it('after which nothing comes is waited for no longer than for a connection [8]', async () => {
     const server = await serve({
       tls: 'starttls',
       overrides: {
@@ -339,7 +339,7 @@ describe('STLS', () => {
     expect(await refused(server, starttls)).toMatchObject({ code: 'TLS', phase: 'tls' });
   });
 
-  it('after which the server is silent in TLS is given up', async () => {
+  it('after which the server is silent in TLS is given up [6]', async () => {
     const server = await serve({
       tls: 'starttls',
       overrides: { CAPA: ({ secure }) => (secure ? 'stall' : undefined) },
@@ -349,6 +349,8 @@ describe('STLS', () => {
       code: 'TIMEOUT',
       phase: 'login',
     });
+    // The question that is not answered is the last thing said.
+    expect(server.sessions[0]!.received).toEqual(['CAPA', 'STLS', 'CAPA']);
   });
 });
 
@@ -366,7 +368,7 @@ describe('a server that does not speak TLS', () => {
     });
   });
 
-  it('is given no password in clear, but on this machine', async () => {
+  it('is given no password in clear, but on this machine [15]', async () => {
     const server = await serve({ tls: 'none' });
     const client = await session(server, { tls: { mode: 'none' } });
     expect(client.channel.protocol).toBeUndefined();

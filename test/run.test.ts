@@ -232,7 +232,7 @@ describe('accounts', () => {
 });
 
 describe('a session', () => {
-  it('may take no longer than told, whatever the server does', async () => {
+  it('may take no longer than told, whatever the server does [108]', async () => {
     for (const verb of ['CAPA', 'LIST', 'RETR']) {
       const server = await serve({ overrides: { [verb]: 'stall' } });
       const one = account(server, {
