@@ -186,7 +186,7 @@ describe('DELE', () => {
     });
   });
 
-  it('is not remembered as a removal when QUIT fails', async () => {
+  it('is not remembered as a removal when QUIT fails [72]', async () => {
     mailbox('a').quitError = lost();
     remember('a');
     await expect(run({ delete: 'delivered' })).rejects.toMatchObject({ code: 'LOST' });
@@ -256,7 +256,7 @@ describe('a message that fails by itself', () => {
     expect(tally.errors).toMatchObject([{ code: 'DATA' }]);
   });
 
-  it('because the server refuses it does no harm: the others go on, and QUIT is sent', async () => {
+  it('because the server refuses it does no harm: the others go on, and QUIT is sent [66]', async () => {
     mailbox('a', 'b', 'c').answers['b'] = { refused: '[SYS/TEMP] busy' };
     await run();
     expect(Object.keys(destination.stored)).toEqual(['a', 'c']);
@@ -278,7 +278,7 @@ describe('a message that fails by itself', () => {
 });
 
 describe('a failure that reaches further than its message', () => {
-  it('of the body: what was read before is kept, nothing more is asked for, and no QUIT is sent', async () => {
+  it('of the body: what was read before is kept, nothing more is asked for, and no QUIT is sent [73]', async () => {
     mailbox('a', 'b', 'c').answers['b'] = { text: 'half', then: lost() };
     await expect(run({ delete: 'delivered' })).rejects.toMatchObject({ code: 'LOST' });
     expect(Object.keys(destination.stored)).toEqual(['a']);
@@ -288,7 +288,7 @@ describe('a failure that reaches further than its message', () => {
     expect(tally).toMatchObject({ delivered: 1, octets: 9, errors: [] });
   });
 
-  it('of the mailbox: a body larger than allowed is remembered as that, and the session ends without QUIT', async () => {
+  it('of the mailbox: a body larger than allowed is remembered as that, and the session ends without QUIT [46] [73]', async () => {
     mailbox('a', 'b').answers['a'] = {
       text: 'much',
       then: new PopfetchError('DATA', 'the message is larger than 75 octets', { phase: 'retrieve' }),
@@ -400,7 +400,7 @@ describe('several deliveries at once', () => {
 describe('an interrupted run', () => {
   const reason = new PopfetchError('ABORTED', 'interrupted by SIGINT');
 
-  it('begins no further message, finishes the one under way, and does not QUIT', async () => {
+  it('begins no further message, finishes the one under way, and does not QUIT [73]', async () => {
     mailbox('a', 'b', 'c');
     destination.store = (uid) => {
       if (uid === 'b') controller.abort(reason);

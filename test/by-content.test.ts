@@ -10,7 +10,7 @@ afterEach(() => box.remove());
 
 const three = [1, 2, 3].map((n) => ({ data: mail(n) }));
 
-describe('a server without UIDL', () => {
+describe('a server without UIDL [62]', () => {
   it.each([
     ['mail stays on it', { delete: 'never' }, {}],
     ['mail stays for a while', { delete: 1000 }, {}],
@@ -53,7 +53,7 @@ describe('a server without UIDL', () => {
     expect(await box.subjects()).toEqual([1, 2, 3].map(subject));
   });
 
-  it('that did not remove what it was told to is told again, and nothing is delivered twice', async () => {
+  it('that did not remove what it was told to is told again, and nothing is delivered twice [71] [74]', async () => {
     const server = await box.serve(three, {
       uidl: false,
       faults: [{ at: 'command', verb: 'QUIT', action: 'drop' }],

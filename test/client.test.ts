@@ -264,7 +264,7 @@ describe('CAPA', () => {
     expect(server.sessions[0]!.verbs).toEqual(['CAPA', 'USER', 'PASS', 'CAPA']);
   });
 
-  it('is not listened to for ever', async () => {
+  it('is not listened to for ever [24] [47]', async () => {
     const { client } = await meet(await serve({ overrides: { CAPA: endless('X-TAG\r\n') } }));
     await client.greet();
     expect(await failure(client.capa())).toMatchObject({
@@ -274,7 +274,7 @@ describe('CAPA', () => {
     });
   });
 
-  it('with a line that does not end is not listened to for ever either', async () => {
+  it('with a line that does not end is not listened to for ever either [47]', async () => {
     const { client } = await meet(await serve({ overrides: { CAPA: endless('x'.repeat(1000)) } }));
     await client.greet();
     expect(await failure(client.capa())).toMatchObject({ code: 'PROTOCOL', phase: 'login' });
@@ -324,7 +324,7 @@ describe('logging in', () => {
     expect(server.sessions[0]!.received).toEqual(['CAPA', 'AUTH PLAIN', response]);
   });
 
-  it('by PLAIN puts the response into the command as long as that has no more than 255 octets', async () => {
+  it('by PLAIN puts the response into the command as long as that has no more than 255 octets [29]', async () => {
     for (const [length, inCommand] of [
       [COMMAND - 13, true],
       [COMMAND - 13 + 1, false],
@@ -343,7 +343,7 @@ describe('logging in', () => {
     }
   });
 
-  it('asks for UTF8 first where that is offered, and not otherwise', async () => {
+  it('asks for UTF8 first where that is offered, and not otherwise [35]', async () => {
     const offered = await logIn({ overrides: { UTF8: '-ERR changed my mind' } });
     expect(offered.server.sessions[0]!.verbs).toEqual(['CAPA', 'UTF8', 'USER', 'PASS']);
     const not = await logIn({ utf8: false });
@@ -362,7 +362,7 @@ describe('logging in', () => {
     ],
     ['[SYS/TEMP] no', 'BUSY', 'the server has a temporary problem', 'the server asks to try again later'],
     ['[SYS/PERM] no', 'AUTH', 'the server has a lasting problem with this account', 'ask the provider'],
-  ] as const)('that is answered -ERR %s is %s', async (serverText, code, message, remedy) => {
+  ] as const)('that is answered -ERR %s is %s [25] [26] [27]', async (serverText, code, message, remedy) => {
     for (const [method, verb] of [
       ['user', 'USER'],
       ['user', 'PASS'],
@@ -377,7 +377,7 @@ describe('logging in', () => {
     }
   });
 
-  it('sends no password after a refused USER, and tries no other way after a refused password', async () => {
+  it('sends no password after a refused USER, and tries no other way after a refused password [34]', async () => {
     const server = await serve({ overrides: { USER: '-ERR who?' }, utf8: false });
     const { client } = await meet(server);
     await client.greet();
@@ -392,7 +392,7 @@ describe('logging in', () => {
   });
 
   it.each(['ta\rro', 'ta\nro', 'ta\0ro', 'taro\r\nDELE 1'])(
-    'with %j as a word sends nothing of it',
+    'with %j as a word sends nothing of it [28]',
     async (word) => {
       const server = await serve({ utf8: false });
       const { client } = await meet(server);
@@ -412,7 +412,7 @@ describe('logging in', () => {
     },
   );
 
-  it('with a user name or password that is too long for a command says so and sends nothing of it', async () => {
+  it('with a user name or password that is too long for a command says so and sends nothing of it [29]', async () => {
     const server = await serve({ utf8: false });
     const { client } = await meet(server);
     await client.greet();
@@ -465,7 +465,7 @@ describe('a clear connection to another machine', () => {
     return { connection, sent };
   }
 
-  it.each(['auto', 'user', 'plain'] as const)('carries no password with auth: %s', async (method) => {
+  it.each(['auto', 'user', 'plain'] as const)('carries no password with auth: %s [33]', async (method) => {
     const { connection, sent } = agreeing(elsewhere);
     const client = new Pop3Client(connection);
     await client.greet();
@@ -523,7 +523,7 @@ describe('secrets', () => {
   }
 
   it.each(['user', 'plain', 'apop'] as const)(
-    'are in no trace and no error of a login with %s',
+    'are in no trace and no error of a login with %s [30]',
     async (method) => {
       const lines: string[] = [];
       const overrides = {
@@ -559,7 +559,7 @@ describe('secrets', () => {
   };
 
   it.each(Object.keys(phases))(
-    'are in no trace and no error when the answer to %s repeats them',
+    'are in no trace and no error when the answer to %s repeats them [30]',
     async (verb) => {
       for (const answer of [`-ERR ${echo}`, echo, `+OK ${echo}`]) {
         const lines: string[] = [];
@@ -575,7 +575,7 @@ describe('secrets', () => {
     },
   );
 
-  it('are in no error of a command that was not sent', async () => {
+  it('are in no error of a command that was not sent [30]', async () => {
     const password = 'p'.repeat(300);
     const error = await failure(logIn({}, { credentials: { password } }));
     expect(visible(error)).not.toContain('ppp');
@@ -630,14 +630,14 @@ describe('listing', () => {
       'PROTOCOL',
       'the server sent a listing line of more than 1024 octets',
     ],
-  ] as const)('whose %s is answered %j fails', async (verb, answer, code, message) => {
+  ] as const)('whose %s is answered %j fails [53] [56]', async (verb, answer, code, message) => {
     for (const pipelining of [true, false]) {
       const { client } = await logIn({ pipelining, overrides: { [verb]: answer } });
       expect(await failure(client.list())).toMatchObject({ code, phase: 'list', message });
     }
   });
 
-  it.each(['LIST', 'UIDL'])('whose %s has no end is given up', async (verb) => {
+  it.each(['LIST', 'UIDL'])('whose %s has no end is given up [47]', async (verb) => {
     const { client } = await logIn({ overrides: { [verb]: endless('1 1\r\n') } });
     expect(await failure(client.list())).toMatchObject({
       code: 'PROTOCOL',
@@ -646,7 +646,7 @@ describe('listing', () => {
     });
   });
 
-  it('takes what it can and notes the rest', async () => {
+  it('takes what it can and notes the rest [55] [64]', async () => {
     const { client } = await logIn({
       overrides: { LIST: '+OK\r\n1 -1\r\n2 76\r\n3 76\r\n.', UIDL: '+OK\r\n\r\n2 b\r\n9 new\r\n1 a b\r\n.' },
     });
@@ -676,7 +676,7 @@ describe('retrieving', () => {
     expect(await read(client.retrieve([], ANY))).toEqual([]);
   });
 
-  it('goes on after a refusal', async () => {
+  it('goes on after a refusal [66]', async () => {
     for (const pipelining of [true, false]) {
       const { client } = await logIn({
         pipelining,
@@ -723,7 +723,7 @@ describe('retrieving', () => {
     expect(server.sessions[0]!.pipelined).toBe(0);
   });
 
-  it('a message larger than allowed fails by itself, once, and ends the session', async () => {
+  it('a message larger than allowed fails by itself, once, and ends the session [46]', async () => {
     for (const pipelining of [true, false]) {
       const { client, server } = await logIn({ pipelining });
       const answers = client.retrieve(rows(10, 76, 76), 75)[Symbol.asyncIterator]();
@@ -747,7 +747,7 @@ describe('retrieving', () => {
   });
 
   it.each(['close', 'drop', 'reset'] as const)(
-    'a body in the middle of which the server says %s is not whole',
+    'a body in the middle of which the server says %s is not whole [41]',
     async (action: Action) => {
       const { client } = await logIn({ faults: [{ at: 'body', verb: 'RETR', action }] });
       expect(await failure(read(client.retrieve(rows(76, 76), ANY)))).toMatchObject({
@@ -854,7 +854,7 @@ describe('the other commands', () => {
 });
 
 describe('QUIT', () => {
-  it('that is refused may have removed some of it', async () => {
+  it('that is refused may have removed some of it [72]', async () => {
     const { client } = await logIn({ overrides: { QUIT: '-ERR some messages not removed' } });
     expect(await failure(client.quit())).toMatchObject({
       code: 'REFUSED',
@@ -865,12 +865,15 @@ describe('QUIT', () => {
     expect(await failure(client.noop())).toMatchObject({ code: 'LOST' });
   });
 
-  it.each(['close', 'drop', 'reset'] as const)('that is answered with %s is not a yes', async (action) => {
-    const { client } = await logIn({ overrides: { QUIT: action } });
-    expect(await failure(client.quit())).toMatchObject({ code: 'LOST', phase: 'quit' });
-  });
+  it.each(['close', 'drop', 'reset'] as const)(
+    'that is answered with %s is not a yes [72]',
+    async (action) => {
+      const { client } = await logIn({ overrides: { QUIT: action } });
+      expect(await failure(client.quit())).toMatchObject({ code: 'LOST', phase: 'quit' });
+    },
+  );
 
-  it('closes the connection after the answer, whoever else does not', async () => {
+  it('closes the connection after the answer, whoever else does not [77]', async () => {
     const { client, server } = await logIn({ overrides: { QUIT: Buffer.from('+OK bye\r\n') } });
     await client.quit();
     expect(await failure(client.noop())).toMatchObject({ code: 'LOST' });
@@ -899,7 +902,7 @@ describe('a server out of step', () => {
     quit: [(client) => client.quit(), 'quit'],
   };
 
-  it.each(Object.keys(commands))('that says more than it was asked is not asked to %s', async (name) => {
+  it.each(Object.keys(commands))('that says more than it was asked is not asked to %s [51]', async (name) => {
     const [command, phase] = commands[name]!;
     let asked = 0;
     const { client, connection, server } = await logIn({

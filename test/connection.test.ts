@@ -95,7 +95,7 @@ describe('connecting', () => {
 });
 
 describe('reading a line', () => {
-  it('takes CRLF or LF for its end, and octets as latin1', async () => {
+  it('takes CRLF or LF for its end, and octets as latin1 [21]', async () => {
     const connection = await hearing('+OK \xe3\x83\0\r\nlone\nodd\r\r\n\r\n');
     for (const line of ['+OK \xe3\x83\0', 'lone', 'odd\r', ''])
       expect(await connection.readLine()).toBe(line);
@@ -110,7 +110,7 @@ describe('reading a line', () => {
     expect(lines).toEqual(['+OK one', 'two', '', 'three']);
   });
 
-  it('refuses one that is too long, whether its end comes or not', async () => {
+  it('refuses one that is too long, whether its end comes or not [45]', async () => {
     const fits = `${'x'.repeat(STATUS_LINE - 2)}\r\n`;
     expect(await (await hearing(fits)).readLine()).toHaveLength(STATUS_LINE - 2);
     for (const line of [`x${fits}`, 'x'.repeat(STATUS_LINE + 1), 'x'.repeat(1_000_000)]) {
@@ -211,7 +211,7 @@ describe('reading a body', () => {
   });
 
   it.each(['a\r\n.', 'a\r\n.\r', 'a\r\n', 'a\n.\n', ''])(
-    'is never whole after %j and the end',
+    'is never whole after %j and the end [41]',
     async (text) => {
       const server = await serve({ greeting: '+OK', overrides: { TOP: Buffer.from(text) } });
       const connection = await reach(server);
@@ -225,7 +225,7 @@ describe('reading a body', () => {
     },
   );
 
-  it('makes a fast server wait for a slow reader', async () => {
+  it('makes a fast server wait for a slow reader [45]', async () => {
     const octets = 20_000_000;
     const server = await serve({ accounts: { taro: { password: 'himitsu', messages: [huge(octets)] } } });
     const connection = await reach(server);

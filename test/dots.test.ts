@@ -41,7 +41,7 @@ const SAMPLES: readonly (readonly [wire: string, body: string, rest: string])[] 
   ['\0\xff\r\n.\r\n..', '\0\xff\r\n', '..'],
 ];
 
-describe('the body of a multi-line reply', () => {
+describe('the body of a multi-line reply [37] [39] [40] [43]', () => {
   it.each(SAMPLES)('of %j is %j, leaving %j, wherever it is cut once or twice', (wire, body, rest) => {
     const expected = { body, rest };
     for (let first = 0; first <= wire.length; first += 1) {

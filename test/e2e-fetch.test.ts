@@ -24,7 +24,7 @@ describe('a fetch', () => {
   test.each([
     ['a Maildir', { maildir: '~/box' }, () => world.maildir('box')],
     ['an mbox', { mbox: '~/box' }, () => world.mbox('box')],
-  ])('brings every awkward message into %s as it is, but for CRLF', async (_name, deliver, content) => {
+  ])('brings every awkward message into %s as it is, but for CRLF [44]', async (_name, deliver, content) => {
     const messages = Object.values(awkward);
     const server = await world.serve({ taro: messages }, { cut: 1400 });
     await world.configure({ work: reach(server, { deliver }) });

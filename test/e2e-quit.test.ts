@@ -28,7 +28,7 @@ async function firstRun(fault: Omit<Fault, 'verb'>): Promise<TestServer> {
   return server;
 }
 
-describe('a connection that breaks at QUIT', () => {
+describe('a connection that breaks at QUIT [72]', () => {
   test.each(['close', 'drop', 'reset'] as const)(
     '(%s) before the server has removed anything: the next run removes, and downloads nothing',
     async (action) => {
@@ -55,7 +55,7 @@ describe('a connection that breaks at QUIT', () => {
   );
 });
 
-describe('a QUIT that the server refuses', () => {
+describe('a QUIT that the server refuses [72]', () => {
   test('is told in its words, and what is still there is removed by the next run, without a download', async () => {
     const server = await world.serve({ taro: MAIL });
     server.overrides['QUIT'] = (session) => {

@@ -103,7 +103,7 @@ describe('--trace', () => {
   });
 });
 
-describe('a server that repeats the password', () => {
+describe('a server that repeats the password [30]', () => {
   const base64 = Buffer.from(`\0taro\0${PASSWORD}`).toString('base64');
 
   test.each([

@@ -22,7 +22,7 @@ function verbs(server: TestServer): string[] {
   return server.sessions.at(-1)!.verbs.filter((verb) => ['TOP', 'RETR', 'DELE'].includes(verb));
 }
 
-describe('two messages with one unique-id', () => {
+describe('two messages with one unique-id [57]', () => {
   it('are both delivered, once, and asked about only by their headers afterwards', async () => {
     const server = await serve([
       { uid: 'same', data: mail(1) },
@@ -68,7 +68,7 @@ describe('two messages with one unique-id', () => {
   });
 });
 
-describe('a unique-id that is given to another message', () => {
+describe('a unique-id that is given to another message [63]', () => {
   it('of another size is new mail', async () => {
     const server = await serve([{ uid: 'u', data: mail(1) }]);
     await fetch(server);
@@ -111,7 +111,7 @@ describe('a unique-id that is given to another message', () => {
   });
 });
 
-describe('a mailbox whose unique-ids have all changed', () => {
+describe('a mailbox whose unique-ids have all changed [36] [60]', () => {
   const numbers = Array.from({ length: 30 }, (_, index) => index + 1);
 
   it('is recognised by its headers: nothing is fetched twice, the new mail is, and the next run asks for no header', async () => {
@@ -167,7 +167,7 @@ describe('a mailbox whose unique-ids have all changed', () => {
     await fetch(server);
   });
 
-  it('is recognised even when it was listed as empty in between', async () => {
+  it('is recognised even when it was listed as empty in between [61]', async () => {
     const server = await serve(numbers.map((n) => ({ uid: `old${n}`, data: mail(n) })));
     await fetch(server);
     replace(server, []);
@@ -182,7 +182,7 @@ describe('a mailbox whose unique-ids have all changed', () => {
   });
 });
 
-describe('a mailbox that is listed in part', () => {
+describe('a mailbox that is listed in part [55] [61]', () => {
   it('loses and doubles nothing when it is whole again', async () => {
     const numbers = Array.from({ length: 30 }, (_, index) => index + 1);
     const all = numbers.map((n) => ({ uid: `u${n}`, data: mail(n) }));

@@ -54,7 +54,7 @@ async function serve(): Promise<void> {
   });
 }
 
-describe('a message that is larger than maxSize although LIST says otherwise', () => {
+describe('a message that is larger than maxSize although LIST says otherwise [46] [64]', () => {
   it('is given up without QUIT in that session, and what came before it is kept and removed', async () => {
     await serve();
     const { outcome } = await run({ maxSize: 50_000 });

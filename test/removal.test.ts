@@ -102,7 +102,7 @@ describe('much to remove', () => {
     expect(await box.subjects()).toHaveLength(1100);
   });
 
-  it('waits for the next run where the server wants no new session so soon', async () => {
+  it('waits for the next run where the server wants no new session so soon [76]', async () => {
     const server = await box.serve(many);
     let logins = 0;
     server.overrides['PASS'] = () => ((logins += 1) === 2 ? '-ERR [LOGIN-DELAY] too soon' : undefined);
@@ -115,7 +115,7 @@ describe('much to remove', () => {
     });
   });
 
-  it('that the server refuses to mark ends the run with a warning, not with session after session', async () => {
+  it('that the server refuses to mark ends the run with a warning, not with session after session [71]', async () => {
     const server = await box.serve(many, { overrides: { DELE: '-ERR read-only' } });
     const { outcome, asked } = await box.run(server, DUE);
     expect(outcome).toMatchObject({ delivered: 1100, removed: 0, errors: [] });

@@ -27,7 +27,7 @@ async function serve(treatment: string): Promise<TestServer> {
 const codes = ({ errors }: { readonly errors: readonly { readonly code: string }[] }): string[] =>
   errors.map(({ code }) => code);
 
-describe('a message that the server refuses', () => {
+describe('a message that the server refuses [66]', () => {
   it('is tried after all others, in a session of its own, and told of when it fails a third time', async () => {
     const server = await serve('-ERR corrupted');
     const first = await box.run(server);
@@ -69,7 +69,7 @@ describe('a message that the server refuses', () => {
     expect(server.mailbox('taro').uids).toEqual(['u2']);
   });
 
-  it('is left for a later run where the server wants no second session so soon', async () => {
+  it('is left for a later run where the server wants no second session so soon [76]', async () => {
     const server = await serve('-ERR corrupted');
     await box.run(server);
     let logins = 0;
@@ -79,7 +79,7 @@ describe('a message that the server refuses', () => {
   });
 });
 
-describe('a message that breaks the session', () => {
+describe('a message that breaks the session [68]', () => {
   it('is tried last and alone: the others are delivered, and removed', async () => {
     const server = await serve('close');
     const first = await box.run(server, { delete: 'delivered' });
