@@ -95,14 +95,14 @@ describe('a command', () => {
     expect(await fetchInto(destination, log, message(1, LARGE))).toBe(LARGE.length);
   });
 
-  it('is run with its arguments as they are, by no shell', async () => {
+  it('is run with its arguments as they are, by no shell [103]', async () => {
     const words = ['$HOME', '*', 'a b', '', "'", '~', '`id`', '\u{1f4ec}'];
     const code = `require('fs').writeFileSync(process.argv[1], JSON.stringify(process.argv.slice(2)))`;
     await fetchInto(await open([process.execPath, '-e', code, out, ...words]), log, message(1, MAIL));
     expect(JSON.parse(await readFile(out, 'utf8'))).toEqual(words);
   });
 
-  it('sees the environment that it is given, what popfetch says of the message, and nothing else', async () => {
+  it('sees the environment that it is given, what popfetch says of the message, and nothing else [103]', async () => {
     const code = `require('fs').writeFileSync(process.argv[1], JSON.stringify(process.env))`;
     const env = { HOME: '/home/taro', POPFETCH_KEY: 'stale', GONE: undefined };
     const destination = await open([process.execPath, '-e', code, out], { account: '\u4ed5\u4e8b', env });
@@ -166,7 +166,7 @@ describe('a command', () => {
     },
   );
 
-  it('is not started for a message that does not arrive whole', async () => {
+  it('is not started for a message that does not arrive whole [102]', async () => {
     const destination = await open(script('touch "$1"'));
     const error = new Error('lost');
     for (const size of [10, 1_000_000]) {
@@ -207,7 +207,7 @@ describe('a command', () => {
   });
 });
 
-describe('the exit status of a command', () => {
+describe('the exit status of a command [102]', () => {
   it.each([1, 2, 64, 66, 69, 70, 71, 72, 73, 74, 75, 78, 100, 126, 127, 128, 255])(
     '%i leaves the message for a later run',
     async (status) => {
@@ -239,7 +239,7 @@ describe('the exit status of a command', () => {
   });
 });
 
-describe('what a command writes', () => {
+describe('what a command writes [102]', () => {
   it('to stderr is passed on, the first line of it, when the message is delivered', async () => {
     const text = String.raw`printf '\n \033[31mred\033[0m\tline \nmore\n' >&2`;
     await fetchInto(await open(script(text)), log, message(1, MAIL));
@@ -270,7 +270,7 @@ describe('what a command writes', () => {
   });
 });
 
-describe('a command that cannot be started', () => {
+describe('a command that cannot be started [102]', () => {
   it.each([
     ['is not on PATH', 'no-such-program', 'the command no-such-program was not found'],
     ['is not there', '/no/such/program', 'the command /no/such/program was not found'],
@@ -315,7 +315,7 @@ describe('a command that cannot be started', () => {
   });
 });
 
-describe('a command that takes longer than it may', () => {
+describe('a command that takes longer than it may [102]', () => {
   it('is ended with all that it started', async () => {
     const { fifo, allGone } = await holding();
     // One goes at the first word, one ignores it.
@@ -344,7 +344,7 @@ describe('a command that takes longer than it may', () => {
   });
 });
 
-describe('what a command leaves behind', () => {
+describe('what a command leaves behind [102]', () => {
   it('goes on, and is not waited for', async () => {
     const text = `(sleep 0.3; echo done >"$1") & exit 0`;
     await fetchInto(await open(script(text)), log, message(1, MAIL));

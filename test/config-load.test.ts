@@ -135,7 +135,7 @@ describe('where there is no config', () => {
   });
 });
 
-describe('a file is refused', () => {
+describe('a file is refused [109]', () => {
   const LITERAL = 'accounts:\n  a: {host: h, user: u, password: hunter2, deliver: stdout}\n';
   const load = (file: string, uid = UID) => caught(loadConfig({ ...home.options, file, uid }));
 

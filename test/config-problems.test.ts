@@ -256,7 +256,7 @@ describe('a file that breaks the rules of its language', () => {
   });
 });
 
-describe('hostile data', () => {
+describe('hostile data [109]', () => {
   it('never reaches an object as its prototype', async () => {
     const account = '"host": "h", "user": "u", "password": {"env": "P"}, "deliver": "stdout"';
     const text = `{"__proto__": {"parallel": 9}, "accounts": {"__proto__": {${account}}, "constructor": {}, "a": {"prototype": 1, ${account}}}}`;

@@ -25,7 +25,7 @@ afterEach(() => {
   explorer.remove();
 });
 
-describe('three messages, one after the other, and every state that a power cut can leave:', () => {
+describe('three messages, one after the other, and every state that a power cut can leave: [98]', () => {
   const some = SERIAL.filter(({ name }) => name.startsWith('Maildir') || /^mbox,.*never/.test(name));
 
   it.each(some.map((scenario) => [scenario.name, scenario] as const))(
@@ -39,7 +39,7 @@ describe('three messages, one after the other, and every state that a power cut 
   );
 });
 
-describe('three messages at once, with every write torn at each of its octets:', () => {
+describe('three messages at once, with every write torn at each of its octets: [98]', () => {
   const some = GROUPED.filter(({ name }) => /^(Maildir|mbox), delete: delivered/.test(name));
 
   it.each(some.map((scenario) => [scenario.name, scenario] as const))(

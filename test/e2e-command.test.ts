@@ -66,7 +66,7 @@ describe('a command', () => {
     ]);
   });
 
-  test('that is not there is found out before the server is asked for anything', async () => {
+  test('that is not there is found out before the server is asked for anything [82]', async () => {
     const server = await world.serve({ taro: [plain(1)] });
     await world.configure({ work: reach(server, { deliver: { command: ['no-such-filter'] } }) });
     const sentence = 'the command no-such-filter was not found';

@@ -50,7 +50,7 @@ async function completes(server: TestServer, content: () => Promise<string[]>): 
   expect(verbs.filter((verb) => verb === 'RETR' || verb === 'DELE')).toEqual([]);
 }
 
-describe('SIGINT and SIGTERM', () => {
+describe('SIGINT and SIGTERM [99]', () => {
   /** A run that has got half of the second message, and gets no more. */
   async function halfWay(
     deliver: object | 'stdout',
@@ -157,7 +157,7 @@ describe('SIGINT and SIGTERM', () => {
   });
 });
 
-describe('the second signal', () => {
+describe('the second signal [99]', () => {
   test('ends the run at once, whatever holds it up', async () => {
     const server = await world.serve({ taro: [padded(plain(1), 2_000_000)] });
     await world.configure({ work: reach(server, { delete: 'delivered' }) });
@@ -177,7 +177,7 @@ describe('the second signal', () => {
   });
 });
 
-describe('the first signal', () => {
+describe('the first signal [99]', () => {
   test('ends the run within seconds, though nobody reads what it writes', async () => {
     const server = await world.serve({ taro: [padded(plain(1), 2_000_000)] });
     await world.configure({ work: reach(server, { delete: 'delivered' }) });
@@ -206,7 +206,7 @@ describe('the first signal', () => {
   });
 });
 
-describe('SIGKILL', () => {
+describe('SIGKILL [98]', () => {
   type Point = readonly [EventKind, string, number];
 
   /** With a message that takes several writes; a suite of its own is about each and every event. */

@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-describe('a mailbox that another run is fetching', () => {
+describe('a mailbox that another run is fetching [100]', () => {
   /** A run of the account `bad` that waits for its server, and what lets the server go on. */
   async function firstRun(): Promise<{
     run: Running;
@@ -79,7 +79,7 @@ describe('a mailbox that another run is fetching', () => {
     expect(await world.maildir('bad')).toEqual(stored(...MAIL));
   });
 
-  test('is free again as soon as the other run is killed', async () => {
+  test('is free again as soon as the other run is killed [101]', async () => {
     const { run, server, goOn } = await firstRun();
     run.kill();
     await run.done;

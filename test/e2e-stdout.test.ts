@@ -83,7 +83,7 @@ describe('popfetch --stdout', () => {
   });
 });
 
-describe('a reader that goes away', () => {
+describe('a reader that goes away [105]', () => {
   const told =
     'popfetch: work: deliver: stdout was closed by its reader; ' +
     'the program behind the pipe ended early; what it did not get is still on the server\n';
@@ -152,7 +152,7 @@ describe('a reader that goes away', () => {
   });
 });
 
-describe('a reader that is slow', () => {
+describe('a reader that is slow [105]', () => {
   test('gets everything, and no message is asked for before it has the one before', async () => {
     const mail = [1, 2, 3, 4, 5, 6].map((n) => padded(plain(n), 3_000_000));
     const server = await world.serve({ taro: mail });
@@ -170,7 +170,7 @@ describe('a reader that is slow', () => {
   });
 });
 
-describe('stdout that is a file', () => {
+describe('stdout that is a file [105]', () => {
   test('has everything before anything is removed from the server', async () => {
     const mail = [plain(1), padded(plain(2), 300_000)];
     const server = await world.serve({ taro: mail });

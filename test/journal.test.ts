@@ -94,7 +94,7 @@ describe('the text of a journal', () => {
     );
   });
 
-  it('cut at any octet holds every whole write, and of the torn one nothing but whole lines', () => {
+  it('cut at any octet holds every whole write, and of the torn one nothing but whole lines [83]', () => {
     const { text, lineEnds, writeEnds } = textOf(WRITES);
     const all = WRITES.flat();
     for (let length = 0; length <= text.length; length += 1) {
@@ -129,7 +129,7 @@ describe('the text of a journal', () => {
     }
   });
 
-  it('with any octet of an earlier write changed is refused, with its line', () => {
+  it('with any octet of an earlier write changed is refused, with its line [83]', () => {
     const { text, lineEnds, writeEnds } = textOf(WRITES);
     for (let at = 0; at < writeEnds.at(-2)!; at += 1) {
       const changed = text.slice(0, at) + String.fromCharCode(text.charCodeAt(at) ^ 1) + text.slice(at + 1);

@@ -73,7 +73,7 @@ describe('line ends', () => {
   });
 });
 
-describe('From quoting', () => {
+describe('From quoting [90]', () => {
   it.each([
     ['From a', '>From a'],
     ['>>From a\nFrom b\n', '>>>From a\n>From b\n'],
@@ -203,7 +203,7 @@ describe('the envelope sender', () => {
   });
 });
 
-describe('the date of a From line', () => {
+describe('the date of a From line [95]', () => {
   it('is the time of delivery in UTC', () => {
     expect(asctime(0)).toBe('Thu Jan  1 00:00:00 1970');
     expect(asctime(Date.UTC(2038, 11, 31, 23, 59, 59))).toBe('Fri Dec 31 23:59:59 2038');

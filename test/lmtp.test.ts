@@ -130,7 +130,7 @@ describe('a message', () => {
     expect([server.connections, log.intents(), await place.spooled()]).toEqual([0, [], []]);
   });
 
-  it('that cannot be read from the disk is never ended', async () => {
+  it('that cannot be read from the disk is never ended [104]', async () => {
     const disk = failingDisk((call) => (call === 'read' ? systemError('EIO') : undefined));
     disk.before = ((plan) => {
       let reads = 0;
@@ -149,7 +149,7 @@ describe('a message', () => {
     expect(disk.openFiles).toBe(0);
   });
 
-  it('is read alike by a server of other hands', async () => {
+  it('is read alike by a server of other hands [104]', async () => {
     const received: string[] = [];
     const other = new SMTPServer({
       lmtp: true,
@@ -219,7 +219,7 @@ describe('the envelope', () => {
   });
 });
 
-describe('several recipients', () => {
+describe('several recipients [104]', () => {
   it('are destinations of their own, named once each', async () => {
     const destination = await open({}, [TARO, HANAKO, TARO]);
     expect(destination.name).toBe(`lmtp:${server.address}/${TARO}, lmtp:${server.address}/${HANAKO}`);
@@ -330,7 +330,7 @@ describe.each<[string, string | undefined]>([
   });
 });
 
-describe('a server that answers out of turn', () => {
+describe('a server that answers out of turn [104]', () => {
   it('is not believed when it says yes before the message is whole', async () => {
     server.midway = () => '250 2.0.0 taken\r\n';
     const destination = await open();
@@ -422,7 +422,7 @@ describe('a connection', () => {
     },
   );
 
-  it('that ends after the message was sent is not made again: the message may have arrived', async () => {
+  it('that ends after the message was sent is not made again: the message may have arrived [104]', async () => {
     const destination = await open();
     await fetchInto(destination, log, message(1, plain(1)));
     server.answer = (step) => (step === 'message' ? 'close' : undefined);

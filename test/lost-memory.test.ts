@@ -83,7 +83,7 @@ const MISSING = {
   message: expect.stringContaining('the memory of this mailbox is missing, although ') as string,
 };
 
-describe('a run whose memory is missing', () => {
+describe('a run whose memory is missing [83]', () => {
   it('is refused as long as that is so, before it asks the server, and changes nothing in the Maildir', async () => {
     await run(nodeDisk);
     await rm(journal());

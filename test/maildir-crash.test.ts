@@ -84,7 +84,7 @@ describe('a delivery to a Maildir that a crash interrupted', () => {
     expect(await maildirMessages(maildir)).toHaveLength(1);
   });
 
-  it('counts as delivered when a reader gave it a name of its own', async () => {
+  it('counts as delivered when a reader gave it a name of its own [96]', async () => {
     const { name } = await interrupted(1);
     await link(join(maildir, 'tmp', name), join(maildir, 'cur', 'renamed:2,'));
     expect(await recover(await open(), log)).toEqual(['uid 1']);
@@ -99,7 +99,7 @@ describe('a delivery to a Maildir that a crash interrupted', () => {
     expect(await maildirMessages(maildir)).toEqual([]);
   });
 
-  it('never reaches outside tmp/ for what a journal says', async () => {
+  it('never reaches outside tmp/ for what a journal says [88]', async () => {
     const { name } = await interrupted(1);
     await rename(join(maildir, 'tmp', name), place.path('outside'));
     const intent = log.intents()[0]!;
@@ -136,7 +136,7 @@ async function readerMovesAll(where: Place): Promise<void> {
   }
 }
 
-describe('a Maildir, killed at every step', () => {
+describe('a Maildir, killed at every step [98]', () => {
   it('ends with every message once', async () => {
     expect(await sweep(plan())).toBeGreaterThan(40);
   });
@@ -145,11 +145,11 @@ describe('a Maildir, killed at every step', () => {
     expect(await sweep(plan({ tearing: true }))).toBeGreaterThan(40);
   });
 
-  it('ends with every message once when a reader moves mail before the next run', async () => {
+  it('ends with every message once when a reader moves mail before the next run [96]', async () => {
     expect(await sweep(plan({ meanwhile: readerMovesAll }))).toBeGreaterThan(40);
   });
 
-  it('ends with every message once where there are no hard links', async () => {
+  it('ends with every message once where there are no hard links [94]', async () => {
     const prepare: Sweep['prepare'] = (_, disk) => {
       disk.before = (call) => {
         if (call === 'link') throw systemError('EPERM');

@@ -217,7 +217,7 @@ describe('a delivery to a Maildir that fails', () => {
     expect(await maildirLeftovers(maildir)).toEqual([]);
   });
 
-  it('leaves it to the next run when a reader has moved the message meanwhile', async () => {
+  it('leaves it to the next run when a reader has moved the message meanwhile [96]', async () => {
     const moving = failingDisk(() => undefined);
     moving.before = (call, path) => {
       if (call === 'syncDirectory' && path.endsWith('/new')) throw systemError('EIO');
@@ -242,7 +242,7 @@ describe('a delivery to a Maildir that fails', () => {
   });
 });
 
-describe('odd file systems', () => {
+describe('odd file systems [94]', () => {
   it.each(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EXDEV', 'EMLINK'])(
     'without hard links (%s) have the message moved, and both folders synced',
     async (code) => {
@@ -276,7 +276,7 @@ describe('odd file systems', () => {
     expect(await maildirLeftovers(maildir)).toEqual([]);
   });
 
-  it('that report an error for a link they have made are not believed', async () => {
+  it('that report an error for a link they have made are not believed [93]', async () => {
     const disk = failingDisk(() => undefined);
     const made = new Set<string>();
     const nfs = {
@@ -296,7 +296,7 @@ describe('odd file systems', () => {
   });
 });
 
-describe('names that are taken', () => {
+describe('names that are taken [89]', () => {
   const name = `1793692929.A${TAG}K${keyOf(1)}.host.example`;
 
   it('in tmp/ are left alone: the message gets another one, with the same key in it', async () => {
@@ -346,7 +346,7 @@ describe('opening a Maildir', () => {
     });
   });
 
-  it('refuses a file in the place of a folder, or of itself', async () => {
+  it('refuses a file in the place of a folder, or of itself [85]', async () => {
     await mkdir(maildir, { recursive: true });
     await writeFile(join(maildir, 'cur'), '');
     await expect(recover(await open(), log)).rejects.toMatchObject({ code: 'CREATE' });

@@ -247,7 +247,7 @@ async function readerAddsNotes(where: Place): Promise<void> {
     await writeFile(box, before.replaceAll(/^From MAILER-DAEMON .*\n/gm, `$&${NOTES}`), 'latin1');
 }
 
-describe('an mbox, killed at every step', () => {
+describe('an mbox, killed at every step [98]', () => {
   it.each([[false], [true]])('ends with every message once (torn writes: %s)', async (tearing) => {
     expect(await sweep(plan({ tearing }))).toBeGreaterThan(60);
   });

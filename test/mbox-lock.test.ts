@@ -56,7 +56,7 @@ function deadPid(): number {
   return Number(execFileSync(process.execPath, ['-e', 'process.stdout.write(String(process.pid))']));
 }
 
-describe('an mbox that another program has locked', () => {
+describe('an mbox that another program has locked [92]', () => {
   it('by the kernel makes the delivery give up after a while, with nothing written', async () => {
     await box.given(OTHERS);
     await otherProcessLocks(mbox);
@@ -151,7 +151,7 @@ async function readUntilDotlock(): Promise<'tried'> {
   return 'tried';
 }
 
-describe('a dotlock', () => {
+describe('a dotlock [92]', () => {
   const minute = 60;
 
   async function lockOf(content: string, age: number): Promise<void> {
@@ -218,7 +218,7 @@ describe('a dotlock', () => {
     expect(await readdir(box.directory)).toEqual(['box']);
   });
 
-  it('that was made although link() reported an error is held', async () => {
+  it('that was made although link() reported an error is held [93]', async () => {
     const nfs = {
       ...nodeDisk,
       link: async (from: string, to: string) => {

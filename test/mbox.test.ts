@@ -49,7 +49,7 @@ describe('delivery to an mbox', () => {
   });
 
   it.each(['lf', 'crlf'] as const)(
-    'keeps every awkward message as it is, but for its last line end (eol %s)',
+    'keeps every awkward message as it is, but for its last line end (eol %s) [90]',
     async (eol) => {
       const destination = await box.open({ eol });
       await recover(destination, log);
@@ -77,7 +77,7 @@ describe('delivery to an mbox', () => {
     ['the end of a line', 'From a\nx\n', '\n'],
     ['half a line', 'From a\nx', '\n\n'],
     ['a From line alone', 'From a\n', '\n'],
-  ])('goes on after %s without touching what is there', async (_, before, pad) => {
+  ])('goes on after %s without touching what is there [91]', async (_, before, pad) => {
     await box.given(before);
     const destination = await box.open();
     await recover(destination, log);
@@ -219,7 +219,7 @@ describe('delivery to an mbox', () => {
   });
 });
 
-describe('opening an mbox', () => {
+describe('opening an mbox [85]', () => {
   it.each([
     ['a symbolic link', () => symlink(place.path('elsewhere'), mbox)],
     ['a directory', () => mkdir(mbox)],
@@ -232,7 +232,7 @@ describe('opening an mbox', () => {
       },
     ],
     ['a file that is not an mbox', () => box.given('Dear diary,\n')],
-  ])('refuses %s, and leaves it as it is', async (_, make) => {
+  ])('refuses %s, and leaves it as it is [91]', async (_, make) => {
     await mkdir(box.directory);
     await make();
     await expect(recover(await box.open(), log)).rejects.toMatchObject({
@@ -246,7 +246,7 @@ describe('opening an mbox', () => {
     expect(await place.spooled()).toEqual([]);
   });
 
-  it('refuses a symbolic link that is put there between the look and the opening', async () => {
+  it('refuses a symbolic link that is put there between the look and the opening [84]', async () => {
     await box.given(OTHERS);
     const disk = failingDisk(() => undefined);
     let armed = true;

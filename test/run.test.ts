@@ -177,7 +177,7 @@ describe('accounts', () => {
     for (const n of [0, 1]) expect(Number(ends[n])).toBeLessThan(Number(starts[n + 1]));
   });
 
-  it('that fail disturb no other, and every outcome has its place', async () => {
+  it('that fail disturb no other, and every outcome has its place [108]', async () => {
     const box = { password: 'himitsu', messages: THREE };
     const server = await serve({ accounts: { taro: box, jiro: box, saburo: box } });
     const gone = await startServer({ accounts: {} });

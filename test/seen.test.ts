@@ -61,7 +61,7 @@ async function deliver(seen: Seen, uid: string): Promise<void> {
 
 const journal = (): string => join(directory, `${mailboxTag(ADDRESS)}.journal`);
 
-describe('the lock', () => {
+describe('the lock [100]', () => {
   it('keeps a second run of the same mailbox out and says who holds it', async () => {
     await openOne();
     await expect(openOne()).rejects.toMatchObject({
@@ -116,7 +116,7 @@ describe('the lock', () => {
     await openOne();
   });
 
-  it('goes with the process that holds it, however that ends', async () => {
+  it('goes with the process that holds it, however that ends [101]', async () => {
     const child = await holder();
     await expect(openOne()).rejects.toMatchObject({
       code: 'LOCKED',
@@ -455,7 +455,7 @@ describe('rewriting', () => {
   });
 });
 
-describe('a journal that cannot be trusted', () => {
+describe('a journal that cannot be trusted [83]', () => {
   /** Opens in vain. @returns the error, when no file was left open. */
   async function refused(): Promise<PopfetchError> {
     const error: unknown = await openOne().catch((reason: unknown) => reason);
@@ -547,7 +547,7 @@ describe('a journal that cannot be trusted', () => {
 });
 
 describe('the directory', () => {
-  it('is made for its owner alone, and so are the files in it', async () => {
+  it('is made for its owner alone, and so are the files in it [86]', async () => {
     const seen = await openOne();
     await deliver(seen, 'a');
     await seen.close(runOf(), undefined);

@@ -15,7 +15,7 @@ const PATIENCE = 600_000;
 /** Any one will do; every one tries each kind of call and each event. */
 const SEED = 20_261_124;
 
-describe('SIGKILL loses nothing, doubles nothing and leaves nothing behind', () => {
+describe('SIGKILL loses nothing, doubles nothing and leaves nothing behind [98]', () => {
   let all: Course[] = [];
   beforeAll(async () => {
     all = await courses();

@@ -106,6 +106,13 @@ describe('a config that is hostile is refused, and costs little [109]', () => {
     expect((Object as unknown as { polluted?: unknown }).polluted).toBeUndefined();
   });
 
+  it.each(['- '.repeat(200), '? '.repeat(200), '['.repeat(1001)])(
+    'is told to be nested too deeply before a parser goes down into it',
+    async (text) => {
+      expect(await home.problems(text)).toEqual([expect.stringContaining('nested too deeply')]);
+    },
+  );
+
   it('tells of the first two hundred problems, and how many more there are', async () => {
     const text = Array.from({ length: 300 }, (_, n) => `key${n}: 1\n`).join('');
     const lines = await home.problems(text);

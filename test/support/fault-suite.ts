@@ -43,7 +43,7 @@ export function faultsOf(kind: Kind, least: Expected): void {
 
   describe(`${kind}, whatever the disk refuses`, () => {
     it(
-      'and whenever: the error is told, nothing is lost or doubled, and the next run brings all',
+      'and whenever: the error is told, nothing is lost or doubled, and the next run brings all [79]',
       async () => {
         const sites = await seen();
         expect(sites.length).toBeGreaterThanOrEqual(least.sites);
@@ -53,7 +53,7 @@ export function faultsOf(kind: Kind, least: Expected): void {
     );
 
     it(
-      'and goes on refusing to the end of the run',
+      'and goes on refusing to the end of the run [79]',
       async () => {
         await survive(fresh(kind), (await seen()).flatMap(lastingFaultsAt));
       },
