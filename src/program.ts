@@ -24,7 +24,8 @@ const DEFAULT_PATH = '/usr/bin:/bin';
  * What a program that mail is handed to may know of popfetch's environment: where things are, whose they are, and how
  * people are spoken to. It reads what strangers have written, and tokens of other programs are often in an environment.
  */
-const PASSED_ON = /^(?:PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LANGUAGE|LC_[A-Z]+|XDG_[A-Z_]+|MAIL|MAILDIR)$/;
+const PASSED_ON =
+  /^(?:PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LANGUAGE|LC_[A-Z]+|XDG_[A-Z_]+|MAIL|MAILDIR)$/;
 
 /** The part of an environment that a program is given to which mail is handed. @param secrets variables that hold a password, whatever they are called */
 export function mailEnvironment(env: Environment, secrets: ReadonlySet<string>): Environment {
