@@ -15,14 +15,19 @@ const WORDS = 300;
  */
 export function formatError(error: PopfetchError, prefix = ''): string {
   if (error instanceof ConfigError) {
-    return error.problems.map((problem) => prefix + renderProblem(problem)).join('\n');
+    return readableLines(error.problems.map((problem) => prefix + renderProblem(problem)).join('\n'));
   }
   const { account, phase, message, serverText, remedy } = error;
   const where = account === undefined ? [] : [readable(account), phase];
   const words = serverText === undefined || serverText === '' ? undefined : quoted(serverText);
   const parts = [...where, message, words].filter((part) => part !== undefined);
   const advice = remedy === undefined ? '' : `${remedy.includes('\n') ? '\n' : '; '}${remedy}`;
-  return `${prefix}${parts.join(': ')}${advice}`;
+  return readableLines(`${prefix}${parts.join(': ')}${advice}`);
+}
+
+/** Text of several lines: a path or a name from a config may be in it. */
+function readableLines(text: string): string {
+  return text.split('\n').map(readable).join('\n');
 }
 
 /** An interruption for people, whichever account it met. */
