@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { certificates, fingerprint, issue } from './support/certificates.js';
 import { hogehogeJis, hogehogeUtf8, plain, padded, toLf } from './support/messages.js';
 import { Sandbox } from './support/sandbox.js';
+import { PASSWORD } from './support/secrets.js';
 import { startServer, type ServerOptions, type TestServer } from './support/server.js';
 
 const PROGRAM = fileURLToPath(new URL('../bin/popfetch.js', import.meta.url));
@@ -26,7 +27,7 @@ afterEach(async () => {
 const MESSAGES = [hogehogeUtf8, hogehogeJis, plain(3)];
 
 async function serve(options: Partial<ServerOptions> = {}): Promise<TestServer> {
-  const accounts = { taro: { password: 'himitsu', messages: MESSAGES } };
+  const accounts = { taro: { password: PASSWORD, messages: MESSAGES } };
   const server = await startServer({ accounts, tls: 'implicit', ...options });
   servers.push(server);
   return server;
@@ -34,7 +35,7 @@ async function serve(options: Partial<ServerOptions> = {}): Promise<TestServer> 
 
 function account({ port, ca }: TestServer, fields: object = {}): object {
   return {
-    ...{ host: 'localhost', port, user: 'taro', password: 'himitsu' },
+    ...{ host: 'localhost', port, user: 'taro', password: PASSWORD },
     tls: ca === '' ? 'none' : { mode: 'implicit', ca },
     deliver: { maildir: '~/Mail' },
     ...fields,
@@ -102,7 +103,7 @@ describe('popfetch list', () => {
 
   test('an account that fails does not keep the others from being listed', async () => {
     const server = await serve({
-      accounts: { taro: { password: 'himitsu', messages: [plain(1)] }, jiro: { password: 'himitsu' } },
+      accounts: { taro: { password: PASSWORD, messages: [plain(1)] }, jiro: { password: PASSWORD } },
     });
     await configure({
       bad: account(server, { password: 'wrong' }),
@@ -219,7 +220,7 @@ describe('popfetch show', () => {
 
   test('a reader that has read enough ends it quietly', async () => {
     const big = padded(plain(1), 5_000_000);
-    const server = await serve({ accounts: { taro: { password: 'himitsu', messages: [big] } } });
+    const server = await serve({ accounts: { taro: { password: PASSWORD, messages: [big] } } });
     await configure({ work: account(server) });
     const running = sandbox.start(['show', '1']);
     running.child.stdout?.once('data', () => running.child.stdout?.destroy());
@@ -453,7 +454,7 @@ describe('popfetch fetch', () => {
     const talk = await readFile(file, 'utf8');
     expect(talk).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z work C: USER taro$/m);
     expect(talk).toContain(' work C: PASS ********\n');
-    expect(talk).not.toContain('himitsu');
+    expect(talk).not.toContain(PASSWORD);
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     const [code, , stderr] = await popfetch('--trace', 'no/talk.log');
     expect([code, stderr]).toEqual([
@@ -507,7 +508,7 @@ describe('popfetch status', () => {
 describe('a signal', () => {
   /** A run whose two accounts wait for a server that has stopped talking. */
   async function waiting(): Promise<ReturnType<Sandbox['start']>> {
-    const user = { password: 'himitsu', messages: MESSAGES };
+    const user = { password: PASSWORD, messages: MESSAGES };
     let reached: () => void = () => undefined;
     const both = new Promise<void>((resolve) => {
       reached = resolve;

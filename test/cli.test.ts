@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { STARTER_CONFIG } from '../src/config/search.js';
 import { Sandbox } from './support/sandbox.js';
+import { PASSWORD } from './support/secrets.js';
 
 let sandbox: Sandbox;
 beforeEach(async () => {
@@ -19,7 +20,7 @@ async function popfetch(...args: string[]): Promise<[number | null, string, stri
   return [code, shorten(stdout.toString('utf8')), shorten(stderr)];
 }
 
-const ACCOUNT = { host: 'pop.example.com', user: 'taro', password: 'secret' };
+const ACCOUNT = { host: 'pop.example.com', user: 'taro', password: PASSWORD };
 
 async function twoAccounts(): Promise<void> {
   await sandbox.writeConfig({
@@ -171,7 +172,7 @@ describe('popfetch config', () => {
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain("    password: '********'\n");
     expect(stdout).toContain('    deliver:\n      maildir: ~/Mail/work\n    delete: 30d\n');
-    expect(stdout).not.toContain('secret');
+    expect(stdout).not.toContain(PASSWORD);
     const [, json] = await popfetch('config', 'print', '--json');
     expect(JSON.parse(json)).toMatchObject({
       parallel: 4,
@@ -252,10 +253,10 @@ describe('the current directory', () => {
     const code = `require('node:fs').writeFileSync(${JSON.stringify(mark)}, '')`;
     await writeFile(join(planted, 'config.js'), `${code}; module.exports = {};`);
     await writeFile(join(planted, 'config.yaml'), 'cosmiconfig:\n  searchPlaces: [evil.json]\n');
-    await writeFile(join(sandbox.work, 'evil.json'), JSON.stringify({ accounts: { evil: ACCOUNT } }));
+    await writeFile(join(sandbox.work, 'evil.json'), JSON.stringify({ accounts: { evil: { ...ACCOUNT, password: 'x' } } }));
     await writeFile(
       join(sandbox.work, 'package.json'),
-      JSON.stringify({ popfetch: { accounts: { evil: ACCOUNT } } }),
+      JSON.stringify({ popfetch: { accounts: { evil: { ...ACCOUNT, password: 'x' } } } }),
     );
     expect((await popfetch('config', 'path'))[0]).toBe(78);
     await twoAccounts();

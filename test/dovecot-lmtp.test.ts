@@ -27,6 +27,7 @@ describe.skipIf(findDovecot('lmtp') === undefined)('a Dovecot that takes mail by
   beforeEach(async () => {
     place = await Place.create();
     sandbox = await Sandbox.create();
+    sandbox.secrets.keepSecret('two words');
   });
   afterEach(async () => {
     await place.remove();

@@ -21,6 +21,7 @@ describe.skipIf(findDovecot() === undefined)('with Dovecot', () => {
 
   beforeEach(async () => {
     sandbox = await Sandbox.create();
+    sandbox.secrets.keepSecret('two words');
     dovecot = await startDovecot({ apop: true, users: { taro: { password: 'two words', messages: MAIL } } });
   });
   afterEach(async () => {

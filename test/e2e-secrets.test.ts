@@ -164,7 +164,8 @@ describe('wherever the password comes from', () => {
     const NETRC = join(world.sandbox.config, 'netrc');
     const quoted = PASSWORD.replace(/["\\]/g, '\\$&');
     await writeFile(NETRC, `machine ${server.host} login taro password "${quoted}"\n`, { mode: 0o600 });
-    const env = { POP_PASSWORD: PASSWORD, NETRC, CREDENTIALS_DIRECTORY: world.sandbox.config };
+    const places = { NETRC, CREDENTIALS_DIRECTORY: world.sandbox.config };
+    const env = { ...places, ...('env' in password ? { POP_PASSWORD: PASSWORD } : {}) };
     await world.configure({ work: reach(server, { password }) });
     if ('keyring' in password) {
       const session = await KeyringSession.start(world.sandbox.home);

@@ -148,34 +148,37 @@ export function plainResponse(user: string, password: string): string {
 }
 
 /**
- * Every form in which these secrets could turn up in a text: as they are, base64 (also within something longer), hex,
- * URL-encoded; longest first.
+ * Every form in which these secrets could turn up in a text: as they are, in base64 by themselves and as a part of
+ * something longer, hex, URL-encoded; longest first.
  */
 export function formsOf(secrets: readonly string[]): string[] {
   const forms = secrets.flatMap((secret) => {
     const bytes = Buffer.from(secret);
+    const hex = bytes.toString('hex');
     return [
       secret,
       bytes.toString('latin1'),
       bytes.toString('base64'),
       bytes.toString('base64url'),
-      bytes.toString('hex'),
-      bytes.toString('hex').toUpperCase(),
+      hex,
+      hex.toUpperCase(),
       encodeURIComponent(bytes.toString()),
-      ...withinBase64(bytes),
+      ...within(bytes, 'base64'),
+      ...within(bytes, 'base64url'),
     ];
   });
   return [...new Set(forms)].filter((form) => form !== '').sort((a, b) => b.length - a.length);
 }
 
-/** Too short a piece would turn up in texts that have nothing to do with the secret. Octets. */
-const SHORTEST_PIECE = 6;
+/** Characters from which on a piece of base64 is not likely to be there by chance. */
+const TELLING = 6;
 
-/** What base64 makes of these octets in the midst of others, less the characters at either end that the others change. */
-function withinBase64(bytes: Buffer): string[] {
-  if (bytes.length < SHORTEST_PIECE) return [];
-  return [0, 1, 2].map((before) => {
-    const text = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64');
-    return text.replace(/=+$/, '').slice(before === 0 ? 0 : before + 1, -1);
+/** What base64 makes of these octets wherever they stand in something longer, without what depends on the neighbours. */
+function within(bytes: Buffer, encoding: 'base64' | 'base64url'): string[] {
+  const pieces = [0, 1, 2].map((before) => {
+    const octets = before + bytes.length;
+    const text = Buffer.concat([Buffer.alloc(before), bytes]).toString(encoding);
+    return text.slice(Math.ceil((before * 8) / 6), Math.floor((octets * 8) / 6));
   });
+  return pieces.filter((piece) => piece.length >= TELLING);
 }

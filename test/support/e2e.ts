@@ -14,18 +14,15 @@ import { fileURLToPath } from 'node:url';
 import type { Hook } from './faults.js';
 import type { MessageSource } from './mailbox.js';
 import { Sandbox } from './sandbox.js';
+import { formsOfSecret, PASSWORD } from './secrets.js';
 import type { Result, RunOptions, Running } from './sandbox.js';
 import { startServer } from './server.js';
 import type { ServerOptions, TestServer } from './server.js';
 import { maildirMessages, mboxMessages } from './stored.js';
 
+export { formsOfSecret, PASSWORD };
+
 const PROGRAM = fileURLToPath(new URL('../../bin/popfetch.js', import.meta.url));
-
-/** Of every account here: with what JSON, YAML, base64 and URLs each write in their own way. */
-export const PASSWORD = 'hi"mi\\tsu & 100%/+=';
-
-/** Octets up to which a file is looked through; only a message can be larger, and a test has made that. */
-const LOOKED_THROUGH = 64 * 1024 * 1024;
 
 /** A run as a person sees it: the home is written as `~`, stdout is text. */
 export interface Seen {
@@ -38,8 +35,7 @@ export interface Seen {
 export class World {
   readonly sandbox: Sandbox;
   readonly #servers: TestServer[] = [];
-  readonly #outputs: Promise<Buffer>[] = [];
-  readonly #passwords = new Set<string>([PASSWORD]);
+  readonly #refusals: Promise<void>[] = [];
   readonly #ends: (() => void)[] = [];
 
   private constructor(sandbox: Sandbox) {
@@ -73,7 +69,7 @@ export class World {
 
   /** One more secret that must not turn up anywhere. */
   keepSecret(password: string): void {
-    this.#passwords.add(password);
+    this.sandbox.secrets.keepSecret(password);
   }
 
   /** Writes the config. Accounts without `deliver` go to a Maildir in the home that has the account's name. */
@@ -98,15 +94,14 @@ export class World {
   /** Starts `popfetch ARGS`. */
   start(args: readonly string[], options: RunOptions = {}): Running {
     const running = this.sandbox.start(args, options);
-    const output = running.done.then(
-      ({ stdout, stderr }) => {
+    const refused = running.done.then(
+      ({ stderr }) => {
         refuseControls(stderr);
-        return Buffer.concat([stdout, Buffer.from(stderr)]);
       },
-      () => Buffer.alloc(0),
+      () => undefined,
     );
-    output.catch(() => undefined);
-    this.#outputs.push(output);
+    refused.catch(() => undefined);
+    this.#refusals.push(refused);
     return running;
   }
 
@@ -124,7 +119,7 @@ export class World {
       buffer(child.stderr),
       once(child, 'close') as Promise<[number | null]>,
     ]);
-    this.#outputs.push(Promise.resolve(Buffer.concat([stdout, stderr])));
+    this.sandbox.secrets.see(Buffer.concat([stdout, stderr]), 'the output');
     return { code, stdout: this.shorten(stdout.toString()), stderr: this.shorten(stderr.toString()) };
   }
 
@@ -181,21 +176,12 @@ export class World {
     return found;
   }
 
-  /** Ends servers and runs, looks for the password in all that was said and written, and removes the home. */
+  /** Ends servers and runs, and removes the home, in which it looks for passwords first (see {@link Sandbox.remove}). */
   async close(): Promise<void> {
     for (const end of this.#ends) end();
     try {
       await Promise.all(this.#servers.map((server) => server.close()));
-      const outputs = await Promise.all(this.#outputs);
-      const files = (await walk(this.sandbox.home)).filter((path) => !path.startsWith(this.sandbox.config));
-      for (const password of this.#passwords) {
-        for (const output of outputs) refuseSecret(password, output, 'the output');
-        for (const path of files) {
-          const stats = await stat(path);
-          if (stats.isFile() && stats.size < LOOKED_THROUGH)
-            refuseSecret(password, await readFile(path), path);
-        }
-      }
+      await Promise.all(this.#refusals);
     } finally {
       await this.sandbox.remove();
     }
@@ -258,23 +244,6 @@ export async function until(isSo: () => boolean | Promise<boolean>, what: string
   }
 }
 
-/** Every form in which a password could be found, base64 also as a part of something longer. */
-export function formsOfSecret(password: string): string[] {
-  const bytes = Buffer.from(password);
-  const inBase64 = [0, 1, 2].map((before) => {
-    const text = Buffer.concat([Buffer.alloc(before), bytes])
-      .toString('base64')
-      .replace(/=+$/, '');
-    // The characters at either end depend on the neighbours, too.
-    return text.slice(before === 0 ? 0 : before + 1, -1);
-  });
-  const hex = bytes.toString('hex');
-  const forms = [password, JSON.stringify(password).slice(1, -1), encodeURIComponent(password)];
-  return [
-    ...new Set([...forms, ...inBase64, bytes.toString('base64url').slice(0, -1), hex, hex.toUpperCase()]),
-  ];
-}
-
 /** A content that is too large to be compared otherwise. */
 export interface Digest {
   readonly length: number;
@@ -311,11 +280,6 @@ async function fileDigest(path: string, start: number, end: number): Promise<Dig
   const hash = createHash('sha256');
   await pipeline(createReadStream(path, { start, end: end - 1 }), hash);
   return { length: end - start, sha256: hash.digest('hex') };
-}
-
-function refuseSecret(password: string, octets: Buffer, where: string): void {
-  const form = formsOfSecret(password).find((each) => octets.includes(each));
-  if (form !== undefined) throw new Error(`the password is in ${where}, as ${form}`);
 }
 
 function refuseControls(stderr: string): void {

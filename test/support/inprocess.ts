@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DEFAULTS, type Account } from '../../src/config/account.js';
 import type { Event, Outcome } from '../../src/events.js';
 import { fetchAll, type FetchOptions } from '../../src/run.js';
+import { PASSWORD, Watch } from './secrets.js';
 import { startServer, type ServerOptions, type TestServer } from './server.js';
 import { maildirMessages } from './stored.js';
 
@@ -31,6 +32,7 @@ export function mail(n: number): Buffer {
 /** A home and its servers. Made by {@link Box.create}, ended by {@link Box.remove}. */
 export class Box {
   readonly #servers: TestServer[] = [];
+  readonly #secrets = new Watch();
 
   private constructor(readonly home: string) {}
 
@@ -40,7 +42,9 @@ export class Box {
 
   async remove(): Promise<void> {
     await Promise.all(this.#servers.splice(0).map((server) => server.close()));
+    await this.#secrets.walk(this.home, '');
     await rm(this.home, { recursive: true });
+    this.#secrets.verdict();
   }
 
   get maildir(): string {
@@ -48,7 +52,7 @@ export class Box {
   }
 
   async serve(messages: readonly Has[], options: Partial<ServerOptions> = {}): Promise<TestServer> {
-    const server = await startServer({ accounts: { taro: { password: 'pw', messages } }, ...options });
+    const server = await startServer({ accounts: { taro: { password: PASSWORD, messages } }, ...options });
     this.#servers.push(server);
     return server;
   }
@@ -65,7 +69,7 @@ export class Box {
       host: '127.0.0.1',
       port: server.port,
       user: 'taro',
-      password: { value: 'pw' },
+      password: { value: PASSWORD },
       tls: { mode: 'none', minVersion: 'TLSv1.2' },
       deliver: [{ maildir: this.maildir }],
       ...fields,
@@ -76,10 +80,11 @@ export class Box {
       state: join(this.home, 'state'),
       parallel: 1,
       emit: (event) => events.push(event),
-      password: () => Promise.resolve('pw'),
+      password: () => Promise.resolve(PASSWORD),
       signal: new AbortController().signal,
       ...options,
     });
+    this.#secrets.see(JSON.stringify(events), 'an event');
     const asked = server.sessions
       .slice(before)
       .map(({ received }) => received.filter((line) => /^(?:TOP|RETR|DELE) /.test(line)));

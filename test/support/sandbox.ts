@@ -5,6 +5,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Watch } from './secrets.js';
 
 const PROGRAM = fileURLToPath(new URL('../../bin/popfetch.js', import.meta.url));
 
@@ -52,6 +53,8 @@ export interface Running {
 /** The home. Everything in it goes when {@link Sandbox.remove} is called. */
 export class Sandbox {
   readonly home: string;
+  /** Looks for passwords in the outputs, files and processes of this home; only its config may hold any. */
+  readonly secrets = new Watch();
   readonly #runs = new Set<Running>();
   #measured = 0;
 
@@ -117,17 +120,30 @@ export class Sandbox {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     const running = watch(child, args, options, memoryFile);
+    const unfollow = this.secrets.follow(running.pid);
+    running.done
+      .then(({ stdout, stderr }) => {
+        this.secrets.see(stdout, 'the output');
+        this.secrets.see(stderr, 'the output');
+      })
+      .catch(() => undefined)
+      .finally(unfollow);
     this.#runs.add(running);
     return running;
   }
 
-  /** Ends what still runs, and removes everything. */
+  /** Ends what still runs, looks at all that was said and written, and removes everything. @throws Error where a password is in it */
   async remove(): Promise<void> {
     for (const running of this.#runs) {
       running.kill();
       await running.done.catch(() => undefined);
     }
-    await rm(this.home, { recursive: true, force: true, maxRetries: 5 });
+    try {
+      await this.secrets.walk(this.home, this.config);
+      this.secrets.verdict();
+    } finally {
+      await rm(this.home, { recursive: true, force: true, maxRetries: 5 });
+    }
   }
 
   #environment(options: RunOptions, memoryFile: string | undefined): NodeJS.ProcessEnv {
