@@ -145,7 +145,7 @@ describe('the method', () => {
   });
 });
 
-describe('the forms of a secret', () => {
+describe('the forms of a secret [30]', () => {
   it('are itself, base64, hex and URL-encoded, longest first and each once', () => {
     const [encoded, hex, inBase64] = ['p%20w%2F%3F', ['7020772f3f', '7020772F3F'], ['cCB3Lz8=', 'cCB3Lz8']];
     // As a part of something longer: the octets before it move it by a third of a character or two.

@@ -66,7 +66,7 @@ describe('a server without UIDL [62]', () => {
     expect(await box.subjects()).toEqual([1, 2, 3, 4].map(subject));
   });
 
-  it('that breaks off while known mail is read again does not make it new', async () => {
+  it('that breaks off while known mail is read again does not make it new [62]', async () => {
     const server = await box.serve(three, {
       uidl: false,
       faults: [

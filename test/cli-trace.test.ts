@@ -15,7 +15,7 @@ afterEach(async () => {
 const path = (name: string): string => join(directory, name);
 const now = (): number => Date.UTC(2026, 0, 1);
 
-test('each line has time, account, direction and the text, which is escaped', async () => {
+test('each line has time, account, direction and the text, which is escaped [52]', async () => {
   const { trace, close } = await openTrace(path('t'), { now });
   trace('work', '*', 'connected');
   trace('w\x1b', 'S', '+OK \x1b[2J\r\n\xe9');
@@ -35,7 +35,7 @@ test('a line is in the file before the conversation goes on', async () => {
   await close();
 });
 
-test('the file is for its owner alone, and what was in it before is gone', async () => {
+test('the file is for its owner alone, and what was in it before is gone [30]', async () => {
   await writeFile(path('t'), 'something old and long '.repeat(9), { mode: 0o644 });
   const { trace, close } = await openTrace(path('t'), { now, uid: process.getuid?.() });
   trace('work', 'C', 'NOOP');
@@ -45,7 +45,7 @@ test('the file is for its owner alone, and what was in it before is gone', async
   expect(size).toBe('2026-01-01T00:00:00.000Z work C: NOOP\n'.length);
 });
 
-test('a symbolic link, a second name, a directory and a file of another user are refused and left as they are', async () => {
+test('a symbolic link, a second name, a directory and a file of another user are refused and left as they are [84]', async () => {
   await writeFile(path('precious'), 'precious');
   await symlink(path('precious'), path('symbolic'));
   await link(path('precious'), path('hard'));

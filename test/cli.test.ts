@@ -253,7 +253,10 @@ describe('the current directory', () => {
     const code = `require('node:fs').writeFileSync(${JSON.stringify(mark)}, '')`;
     await writeFile(join(planted, 'config.js'), `${code}; module.exports = {};`);
     await writeFile(join(planted, 'config.yaml'), 'cosmiconfig:\n  searchPlaces: [evil.json]\n');
-    await writeFile(join(sandbox.work, 'evil.json'), JSON.stringify({ accounts: { evil: { ...ACCOUNT, password: 'x' } } }));
+    await writeFile(
+      join(sandbox.work, 'evil.json'),
+      JSON.stringify({ accounts: { evil: { ...ACCOUNT, password: 'x' } } }),
+    );
     await writeFile(
       join(sandbox.work, 'package.json'),
       JSON.stringify({ popfetch: { accounts: { evil: { ...ACCOUNT, password: 'x' } } } }),

@@ -20,7 +20,7 @@ afterEach(() => world.close());
 
 const CHALLENGE = '<1896.697170952@dbc.mtview.ca.us>';
 
-describe('the test itself', () => {
+describe('the test itself [30]', () => {
   test.each(formsOfSecret(PASSWORD))('finds %s in a file', async (form) => {
     const other = await World.create();
     await writeFile(other.sandbox.path('slip'), `before ${form} after`);
@@ -38,7 +38,7 @@ describe('the test itself', () => {
   );
 });
 
-describe('--trace', () => {
+describe('--trace [30]', () => {
   const METHODS: Readonly<Record<string, Omit<Partial<ServerOptions>, 'accounts'>>> = {
     user: {},
     plain: {},
@@ -148,7 +148,7 @@ describe('a server that repeats the password [30]', () => {
   });
 });
 
-describe('wherever the password comes from', () => {
+describe('wherever the password comes from [30]', () => {
   const inKeyring: [string, PasswordSource] = ['the keyring', { keyring: true }];
   test.each<[string, PasswordSource]>([
     ['the environment', { env: 'POP_PASSWORD' }],

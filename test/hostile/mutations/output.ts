@@ -1,0 +1,86 @@
+/** Changes after which something unsafe would get out: each has to make a test fail. */
+import type { Mutation } from '../../support/mutation.js';
+
+export const OUTPUT: readonly Mutation[] = [
+  {
+    file: 'src/escape.ts',
+    find: '/[^\\x20-\\x5b\\x5d-\\x7e]/gu',
+    replace: '/[\\x00-\\x1f\\\\]/gu',
+    why: 'C1 controls and what is no ASCII in the words of a server',
+    tests: ['fuzz.test.ts', 'report.test.ts'],
+  },
+  {
+    file: 'src/escape.ts',
+    find: '\\u2028-\\u202e\\u2066-\\u2069',
+    replace: '',
+    why: 'text that is turned round in a subject or a name',
+    tests: ['hostile/terminal.test.ts'],
+    filter: 'turned round',
+  },
+  {
+    file: 'src/report/sentences.ts',
+    find: "text.split('\\n').map(readable).join('\\n')",
+    replace: 'text',
+    why: 'a path or a name in an error',
+    tests: ['hostile/terminal.test.ts'],
+    filter: 'for people',
+  },
+  {
+    file: 'src/report/ndjson.ts',
+    find: '`${toJson({ time: new Date(time).toISOString(), ...fields(event) })}\\n`',
+    replace: '`${JSON.stringify({ time: new Date(time).toISOString(), ...fields(event) })}\\n`',
+    why: 'what is no ASCII in JSON',
+    tests: ['hostile/terminal.test.ts'],
+    filter: 'for programs',
+  },
+  {
+    file: 'src/report/trace.ts',
+    find: '${printable(text, LINE)}',
+    replace: '${text}',
+    why: 'octets in a trace that a terminal obeys',
+    tests: ['cli-trace.test.ts'],
+  },
+  {
+    file: 'src/report/trace.ts',
+    find: '  await file.chmod(0o600);\n',
+    replace: '',
+    why: 'a trace that was there before and that others could read',
+    tests: ['cli-trace.test.ts'],
+  },
+  {
+    file: 'src/report/trace.ts',
+    find: '| constants.O_NOFOLLOW ',
+    replace: '',
+    why: 'a trace written through a symbolic link',
+    tests: ['cli-trace.test.ts'],
+  },
+  {
+    file: 'src/wire/connection.ts',
+    find: "shown.replaceAll(secret, '********')",
+    replace: 'shown',
+    why: 'a password that a server repeats',
+    tests: ['connection.test.ts', 'client.test.ts'],
+  },
+  {
+    file: 'src/pop3/auth.ts',
+    find: "...within(bytes, 'base64'),",
+    replace: '',
+    why: 'a password in the middle of base64',
+    tests: ['hostile/secrets.test.ts'],
+    filter: 'is masked',
+  },
+  {
+    file: 'src/account/account.ts',
+    find: '    if (byContent) tally.uids = undefined;\n',
+    replace: '',
+    why: 'mail known by its content, after a session that broke off',
+    tests: ['by-content.test.ts', 'fuzz.test.ts'],
+  },
+  {
+    file: 'src/account/identify.ts',
+    find: 'return renewed || sizes.has(size);',
+    replace: 'return renewed;',
+    why: 'mail of a server that refuses UIDL for once',
+    tests: ['hostile/moody.test.ts'],
+  },
+];
