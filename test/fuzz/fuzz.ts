@@ -31,7 +31,7 @@ if (![executions, sessions, seed, minutes].every((value) => Number.isFinite(valu
 }
 
 /** Executions during which it is counted which parts of the source are reached. */
-const GUIDED = 100_000;
+const GUIDED = 20_000;
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);

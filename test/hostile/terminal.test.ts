@@ -166,11 +166,13 @@ test('a file name that steers is shown as text [52]', async () => {
 });
 
 describe.each(Object.entries(HOSTILE))('%s [52]', (_, octets) => {
+  /** As it stands in a config, or in the decoded header of a message. */
+  const name = Buffer.from(octets, 'latin1').toString('utf8');
   const error = new PopfetchError('AUTH', 'no', {
-    account: octets,
+    account: name,
     phase: 'login',
     serverText: octets,
-    remedy: octets,
+    remedy: name,
   });
   const refused = {
     number: 1,
@@ -180,9 +182,9 @@ describe.each(Object.entries(HOSTILE))('%s [52]', (_, octets) => {
     serverText: octets,
     first: true,
   } as const;
-  const stored = { number: 1, uid: octets, key: 'k', octets: 1, destination: octets } as const;
+  const stored = { number: 1, uid: octets, key: 'k', octets: 1, destination: name } as const;
   const outcome = {
-    account: octets,
+    account: name,
     listed: 1,
     delivered: 1,
     octets: 1,
@@ -192,13 +194,13 @@ describe.each(Object.entries(HOSTILE))('%s [52]', (_, octets) => {
     errors: [error],
   };
   const events: readonly Event[] = [
-    { type: 'failed', account: octets, error },
-    { type: 'warning', account: octets, message: octets, serverText: octets },
-    { type: 'skipped', account: octets, ...refused },
-    { type: 'skipped', account: octets, ...refused, reason: 'too large' },
-    { type: 'delivered', account: octets, ...stored },
-    { type: 'would', account: octets, action: 'fetch', number: 1, uid: octets, octets: 1 },
-    { type: 'account-end', account: octets, outcome },
+    { type: 'failed', account: name, error },
+    { type: 'warning', account: name, message: name, serverText: octets },
+    { type: 'skipped', account: name, ...refused },
+    { type: 'skipped', account: name, ...refused, reason: 'too large' },
+    { type: 'delivered', account: name, ...stored },
+    { type: 'would', account: name, action: 'fetch', number: 1, uid: octets, octets: 1 },
+    { type: 'account-end', account: name, outcome },
     { type: 'run-end', outcomes: [outcome], exitCode: 77 },
   ];
 
