@@ -75,7 +75,7 @@ describe('the method', () => {
     ['plain', saying('USER'), 'plain'],
     ['apop', { timestamp }, 'apop'],
     ['apop', { timestamp, clearTextAllowed: false }, 'apop'],
-  ] as const)('%s, offered %o, is %s', (wanted: Method | 'auto', changes, method) => {
+  ] as const)('%s, offered %o, is %s [33]', (wanted: Method | 'auto', changes, method) => {
     expect(chooseMethod(wanted, offer(changes))).toBe(method);
   });
 

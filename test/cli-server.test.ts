@@ -245,7 +245,7 @@ describe('popfetch check', () => {
         '  ok    tls          TLSv1.3, localhost < popfetch test authority',
         '  ok    tls          the certificate is good for 29 more days',
         '  ok    capa         offered: …; of use: PIPELINING UIDL TOP UTF8',
-        '  ok    login        as taro by PLAIN',
+        '  ok    login        as taro by PLAIN, the strongest of what is offered: PLAIN',
         '  ok    uidl         3 messages, all with a unique-id',
         '  ok    destination  maildir:~/Mail will be made',
         '  ok    state        nothing remembered yet',

@@ -316,7 +316,7 @@ describe('logging in', () => {
     }
   });
 
-  it('with a long password by PLAIN sends the response on a line of its own', async () => {
+  it('with a long password by PLAIN sends the response on a line of its own [29]', async () => {
     const password = 'p'.repeat(3000);
     const accounts = { taro: { password, messages: THREE } };
     const { server } = await logIn({ accounts, utf8: false }, { credentials: { password, method: 'plain' } });
@@ -436,7 +436,7 @@ describe('logging in', () => {
   });
 });
 
-describe('a clear connection to another machine', () => {
+describe('a clear connection to another machine [33]', () => {
   const elsewhere = { loopback: false, channel: { protocol: undefined, chain: [] } };
 
   /** A connection on which the server says yes to everything, and what was sent over it. */

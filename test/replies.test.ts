@@ -99,7 +99,7 @@ it.each([
   expect(parseChallenge(line)).toBe(data);
 });
 
-describe('the timestamp of a greeting', () => {
+describe('the timestamp of a greeting [33]', () => {
   it.each([
     ['POP3 server ready <1896.697170952@dbc.mtview.ca.us>', '<1896.697170952@dbc.mtview.ca.us>'],
     ['<a@b> first of <c@d>', '<a@b>'],

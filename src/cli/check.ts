@@ -103,7 +103,7 @@ async function examineSession(
     const client = await openMailbox(account, session);
     try {
       findings.push(...tlsFindings(client.channel, loopback, now), capaFinding(client.capabilities));
-      findings.push(loginFinding(account, client.method));
+      findings.push(loginFinding(account, client.method, client.offered));
       const listing = await client.list();
       if (!listing.uidl) refuseRereading(account, false);
       findings.push(...uidlFindings(listing));

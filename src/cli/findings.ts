@@ -26,6 +26,9 @@ const DAY = 86_400_000;
 /** RFC 1939 section 7. */
 const UID_OCTETS = 70;
 
+/** More than any server has: a longer list is one that a server makes up. */
+const MECHANISMS_SHOWN = 16;
+
 /** A failure under the name of what failed; account and phase are said by where it is printed. */
 export function failure(subject: Finding['subject'], error: PopfetchError): Finding {
   const { message, serverText, remedy } = error;
@@ -111,8 +114,16 @@ export function stateFinding(memory: Memory | undefined): Finding {
   return { level: 'ok', subject: 'state', sentence: `${remembered} remembered${rest}` };
 }
 
-/** A login that worked, and the method that it went by. */
-export function loginFinding({ user }: Account, method: string | undefined): Finding {
-  const how = method === undefined ? '' : ` by ${method.toUpperCase()}`;
+/** A login that worked, the method that it went by, and why that one: what was offered, or what `auth` says. */
+export function loginFinding(
+  { user, auth }: Account,
+  method: string | undefined,
+  offered: readonly string[],
+): Finding {
+  const list = offered.slice(0, MECHANISMS_SHOWN).map((name) => printable(name, 40));
+  const names = list.length === 0 ? 'no SASL' : list.join(' ');
+  const why =
+    auth === 'auto' ? `the strongest of what is offered: ${names}` : `as auth says; offered: ${names}`;
+  const how = method === undefined ? '' : ` by ${method.toUpperCase()}, ${why}`;
   return { level: 'ok', subject: 'login', sentence: `as ${readable(user)}${how}` };
 }

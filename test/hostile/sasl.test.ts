@@ -223,6 +223,40 @@ describe.each(['scram-sha-1', 'scram-sha-256'] as const)('%s', (method) => {
   );
 });
 
+describe('a server that knows the user and then', () => {
+  it.each([
+    ['refuses the password', '-ERR no', 'AUTH'],
+    ['is silent', 'stall', 'TIMEOUT'],
+    ['hangs up', 'close', 'LOST'],
+    ['asks for more', '+ more', 'PROTOCOL'],
+  ] as const)('%s gets it in no other way [34]', async (_, PASS, code) => {
+    const capa = ['USER', 'SASL XOAUTH2 CRAM-MD5'];
+    const result = await attempt(ends, { capa, apop: '<1@a>', overrides: { PASS } }, {}, 300);
+    expect(result.error).toMatchObject({ code, phase: 'login' });
+    expect(received(result)).toEqual(['CAPA', 'USER taro', 'PASS himitsu']);
+    expect(result.server.sessions).toHaveLength(1);
+  });
+});
+
+it.each(['plain', 'login', 'cram-md5', 'scram-sha-256', 'xoauth2'] as const)(
+  'a server that is silent after AUTH is given up, and %s is tried no second time [34]',
+  async (method) => {
+    const result = await attempt(ends, { overrides: { AUTH: 'stall' } }, words(method), 300);
+    expect(result.error).toMatchObject({ code: 'TIMEOUT', phase: 'login' });
+    expect(result.server.sessions).toHaveLength(1);
+    expect(result.server.sessions[0]!.verbs).toEqual(['CAPA', 'AUTH']);
+  },
+);
+
+it('APOP cannot carry a name with a blank, and says so before it says anything [29]', async () => {
+  const result = await attempt(ends, { apop: '<1@a>' }, { user: 'ta ro', method: 'apop' });
+  expect(result.error).toMatchObject({
+    code: 'AUTH',
+    message: 'APOP cannot carry a user name with a blank in it',
+  });
+  expect(received(result)).toEqual(['CAPA']);
+});
+
 describe('a token that is refused', () => {
   const problem = `{"status":"invalid_token","scope":"${TOKEN} \\u001b[2J canary"}`;
 

@@ -29,17 +29,18 @@ export async function serveOne(
   return server;
 }
 
-/** Logs in to a server that is like `options`. */
+/** Logs in to a server that is like `options`; `reply` is how long, in milliseconds, an answer may take. */
 export async function attempt(
   ends: (() => unknown)[],
   options: Partial<ServerOptions>,
   credentials: Partial<Credentials> = {},
+  reply = 20_000,
 ): Promise<Attempt> {
   const server = await serveOne(ends, options);
   const lines: string[] = [];
   const opening = openSession({
     ...{ host: server.host, port: server.port, signal: new AbortController().signal },
-    timeouts: { connect: 20_000, reply: 20_000, idle: 20_000 },
+    timeouts: { connect: 20_000, reply, idle: 20_000 },
     tls: { mode: options.tls ?? 'none', ca: server.ca || undefined, minVersion: 'TLSv1.2' },
     credentials: () => Promise.resolve({ ...TARO, ...credentials }),
     tap: (direction, text) => {
