@@ -17,6 +17,13 @@ export const MESSAGE = 256 * 1024 ** 2;
 export const COMMAND = 255;
 /** Octets in a line of a SASL exchange, which may exceed a command (RFC 5034 section 4). */
 export const SASL_LINE = 16_384;
+/** Challenges in one SASL exchange. No mechanism has more than three. */
+export const SASL_CHALLENGES = 8;
+/**
+ * Rounds of SCRAM's digest. Fewer make a password cheap to guess (RFC 5802 section 5.1, RFC 7677 section 4), more keep
+ * this machine busy for nothing.
+ */
+export const SCRAM_ROUNDS = { least: 4096, most: 600_000 } as const;
 
 /** Octets read ahead of the consumer before the socket is told to wait. */
 export const READ_AHEAD = 256 * 1024;

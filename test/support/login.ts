@@ -16,10 +16,10 @@ export interface Attempt {
 }
 
 /** Who logs in where nothing else is said. */
-export const TARO: Credentials = { user: 'taro', password: 'himitsu', method: 'auto', insecure: false };
+const TARO: Credentials = { user: 'taro', password: 'himitsu', method: 'auto', insecure: false };
 
 /** Serves one user with one message. `ends` gets what is to be called when the test is over. */
-export async function serveOne(
+async function serveOne(
   ends: (() => unknown)[],
   options: Partial<ServerOptions>,
 ): Promise<TestServer> {

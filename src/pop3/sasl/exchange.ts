@@ -2,11 +2,8 @@
 import type { Status } from '../replies.js';
 import { parseChallenge } from '../replies.js';
 import type { Dialogue } from '../dialogue.js';
-import { COMMAND, SASL_LINE } from '../../wire/limits.js';
+import { COMMAND, SASL_CHALLENGES, SASL_LINE } from '../../wire/limits.js';
 import { distrusted, type Mechanism } from './mechanism.js';
-
-/** Challenges in one exchange. No mechanism has more than three. */
-const MOST_CHALLENGES = 8;
 
 /**
  * Speaks a mechanism to its end. A server that does what the mechanism forbids is answered `*`, and not believed
@@ -36,7 +33,7 @@ export async function authenticate(
     const prompt = unsent ?? (count === 1 && challenge === '' ? mechanism.initial : undefined);
     unsent = undefined;
     try {
-      if (count > MOST_CHALLENGES) throw distrusted('the server does not end the login');
+      if (count > SASL_CHALLENGES) throw distrusted('the server does not end the login');
       respond(dialogue, wrap(prompt ?? (await mechanism.answer(challenge))));
     } catch (error) {
       await cancel(dialogue);

@@ -6,11 +6,9 @@ import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'no
 import { promisify } from 'node:util';
 import { PopfetchError } from '../../errors.js';
 import type { ChannelBinding } from '../../wire/binding.js';
+import { SCRAM_ROUNDS } from '../../wire/limits.js';
 import { decoded, distrusted, saslName, type Mechanism, type Refusal } from './mechanism.js';
 import { prepared } from './prepare.js';
-
-/** Fewer rounds make a password cheap to guess (RFC 5802 section 5.1), more keep this machine busy for nothing. */
-export const ROUNDS = { least: 4096, most: 600_000 } as const;
 
 /**
  * What the client says about binding (RFC 5802 section 6): `n`, it cannot or the server can and it was told not to;
@@ -102,10 +100,10 @@ class Scram implements Mechanism {
       throw distrusted('the server answered another login than this one', IMPOSTOR_REMEDY);
     }
     const rounds = Number(digits);
-    if (rounds < ROUNDS.least || rounds > ROUNDS.most) {
+    if (rounds < SCRAM_ROUNDS.least || rounds > SCRAM_ROUNDS.most) {
       throw distrusted(
-        `the server wants the password digested ${rounds} times; ${ROUNDS.least} to ${ROUNDS.most} are accepted`,
-        rounds < ROUNDS.least
+        `the server wants the password digested ${rounds} times; ${SCRAM_ROUNDS.least} to ${SCRAM_ROUNDS.most} are accepted`,
+        rounds < SCRAM_ROUNDS.least
           ? 'fewer make it easy to guess; ask the provider to store the password anew'
           : 'more keep this machine busy for nothing; ask the provider',
       );
