@@ -106,7 +106,7 @@ async function greeted(client: Pop3Client, { port, tls }: SessionSettings): Prom
   } catch (error) {
     if (!(error instanceof PopfetchError) || tls.mode === 'implicit' || !isSilence(error)) throw error;
     const { code, message, phase = 'greeting', cause } = error;
-    const remedy = `if port ${port} speaks TLS from the start, as 995 does, use tls: implicit`;
+    const remedy = `nothing is lost; where TLS is spoken on port ${port} from the start, as on 995, use tls: implicit`;
     throw new PopfetchError(code, message, { phase, remedy, cause });
   }
 }

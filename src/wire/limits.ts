@@ -40,9 +40,7 @@ export const UNLISTED = 256;
 export const DEADLINES = {
   /** DNS, every address, TCP and TLS together; again for TLS after STLS. A person at a terminal waits no longer. */
   connect: 30_000,
-  /** Servers look the client up in DNS, and let it wait on purpose, before they greet. */
-  greeting: 60_000,
-  /** A status line, however slowly it comes. */
+  /** A status line, however slowly it comes. The greeting too: servers look the client up in DNS, or let it wait, before it. */
   reply: 60_000,
   /** Between two pieces of a body. */
   idle: 60_000,

@@ -302,7 +302,7 @@ it('the deadlines of an account are the limits, unless it says otherwise', () =>
     Object.fromEntries(Object.entries(DEFAULTS.timeout).filter(([name]) => name !== 'deliver')),
   );
   expect(DEADLINES).toEqual({
-    ...{ connect: 30_000, greeting: 60_000, reply: 60_000, idle: 60_000 },
+    ...{ connect: 30_000, reply: 60_000, idle: 60_000 },
     ...{ quit: 30_000, session: 3_600_000 },
   });
   expect(SLOWEST.octets / SLOWEST.within).toBe(0.128);
@@ -321,7 +321,7 @@ describe('a port for TLS that is spoken to in clear', () => {
     await expect(session).rejects.toMatchObject({
       code: 'TIMEOUT',
       phase: 'greeting',
-      remedy: `if port ${server.port} speaks TLS from the start, as 995 does, use tls: implicit`,
+      remedy: `nothing is lost; where TLS is spoken on port ${server.port} from the start, as on 995, use tls: implicit`,
     });
   });
 });
