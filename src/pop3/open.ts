@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
 import { PopfetchError } from '../errors.js';
-import { connect, type Connection, type Endpoint, type Tap, type Timeouts } from '../wire/connection.js';
+import { connect, type Endpoint } from '../wire/connect.js';
+import type { Connection, Tap, Timeouts } from '../wire/connection.js';
 import { isUnknownAuthority, systemAuthorities, type TlsSettings } from '../wire/trust.js';
 import { Pop3Client, type Credentials } from './client.js';
 

@@ -172,7 +172,12 @@ class CaseWorld {
   /** As openDestination() makes it, but at once: loading code takes time that no timer knows of. */
   #destination(context: DestinationContext): All {
     const spool = new Spool(context.disk, context.spool, context.tag);
-    return new All([new Maildir(join(this.#home, 'Mail'), context)], spool, () => Promise.resolve([]), new Reserve(context.disk, []));
+    return new All(
+      [new Maildir(join(this.#home, 'Mail'), context)],
+      spool,
+      () => Promise.resolve([]),
+      new Reserve(context.disk, []),
+    );
   }
 
   /** As openSession() has it, without a network. */

@@ -10,7 +10,7 @@ interface Timer {
 }
 
 /** Nothing is under way, and no timer will ever ring: what was waited for cannot come. */
-export class Hung extends Error {
+class Hung extends Error {
   override readonly name = 'Hung';
 }
 

@@ -4,8 +4,8 @@ import type { Kind, Mail, Mischief, Plan } from './plan.js';
 import { Wire } from './wire.js';
 
 /** Milliseconds that are less than any deadline of the fuzzed account, and more than every one. */
-export const SOON = 5;
-export const LATE = 200_000;
+const SOON = 5;
+const LATE = 200_000;
 
 /** The mailbox, over all connections. */
 export class ModelServer {

@@ -4,7 +4,8 @@ import { createServer, type AddressInfo, type LookupFunction, type Socket } from
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { connect, type Connection, type Endpoint } from '../../src/wire/connection.js';
+import { connect, type Endpoint } from '../../src/wire/connect.js';
+import type { Connection } from '../../src/wire/connection.js';
 import type { TlsSettings } from '../../src/wire/trust.js';
 import { certificates, fingerprint, type Certificates } from '../support/certificates.js';
 import { startListener } from '../support/client-hello.js';

@@ -16,7 +16,16 @@ import { mutations } from './mutations/all.js';
 const TOP = fileURLToPath(new URL('../..', import.meta.url));
 
 /** What is copied; packages are shared. */
-const PARTS = ['bin', 'src', 'test', 'examples', 'package.json', 'tsconfig.json', 'README.md', 'README.ja.md'];
+const PARTS = [
+  'bin',
+  'src',
+  'test',
+  'examples',
+  'package.json',
+  'tsconfig.json',
+  'README.md',
+  'README.ja.md',
+];
 
 interface Verdict {
   /** Undefined where the tests did not run at all. */
@@ -28,7 +37,9 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { record: { type: 'boolean', default: false } },
 });
-const chosen = mutations.filter((each) => positionals.length === 0 || positionals.some((word) => has(each, word)));
+const chosen = mutations.filter(
+  (each) => positionals.length === 0 || positionals.some((word) => has(each, word)),
+);
 const copy = mkdtempSync(join(tmpdir(), 'popfetch-mutations-'));
 const survivors: string[] = [];
 try {
@@ -59,7 +70,10 @@ function judged({ file, find, replace, tests, filter }: Mutation): Verdict {
   const path = join(copy, file);
   const text = readFileSync(path, 'utf8');
   if (text.split(find).length !== 2) throw new Error(`${file} does not have ${shown(find)} exactly once`);
-  writeFileSync(path, text.replace(find, () => replace));
+  writeFileSync(
+    path,
+    text.replace(find, () => replace),
+  );
   try {
     const built = run('npm', ['run', '-s', 'build:js']);
     if (built.status !== 0) return { failed: undefined, output: built.output };
@@ -67,7 +81,12 @@ function judged({ file, find, replace, tests, filter }: Mutation): Verdict {
     rmSync(report, { force: true });
     const only = filter === undefined ? [] : ['-t', filter];
     const words = ['vitest', 'run', '--config', 'test/vitest.config.ts', '--reporter=json', '--bail=1'];
-    const { output } = run('npx', [...words, `--outputFile=${report}`, ...only, ...tests]);
+    const { output } = run('npx', [
+      ...words,
+      `--outputFile=${report}`,
+      ...only,
+      ...tests.map((each) => `test/${each}`),
+    ]);
     return { failed: failures(report), output };
   } finally {
     writeFileSync(path, text);
@@ -87,7 +106,10 @@ function failures(report: string): number | undefined {
   }
 }
 
-function run(program: string, args: readonly string[]): { readonly status: number | null; readonly output: string } {
+function run(
+  program: string,
+  args: readonly string[],
+): { readonly status: number | null; readonly output: string } {
   const { status, stdout, stderr } = spawnSync(program, args, { cwd: copy, encoding: 'utf8' });
   return { status, output: stdout + stderr };
 }

@@ -6,11 +6,14 @@ import { describe, expect, it } from 'vitest';
 import { mutations } from './mutations/all.js';
 
 const TOP = fileURLToPath(new URL('../..', import.meta.url));
-const NUMBERS = [
-  ...readFileSync(join(TOP, 'test/hostile/README.md'), 'utf8').matchAll(/^(\d+)\. /gm),
-].map(([, number]) => Number(number));
+const NUMBERS = [...readFileSync(join(TOP, 'test/hostile/README.md'), 'utf8').matchAll(/^(\d+)\. /gm)].map(
+  ([, number]) => Number(number),
+);
 
-/** Numbers in square brackets at the end of the titles in a file. */
+/** Where no tests are. */
+const OTHERS = new Set(['node_modules', 'mutations', 'torture', 'bench']);
+
+/** Numbers in square brackets at the end of the titles in a file: those of tests, and of what several test files share. */
 function numbersIn(file: string): number[] {
   const tags = readFileSync(file, 'utf8').matchAll(/((?:\[\d{1,3}(?:, \d{1,3})*\] ?)+)['`"]/g);
   return [...tags].flatMap(([, tag = '']) => [...tag.matchAll(/\d+/g)].map(([number]) => Number(number)));
@@ -19,8 +22,8 @@ function numbersIn(file: string): number[] {
 function testFiles(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : testFiles(path);
-    return entry.name.endsWith('.test.ts') ? [path] : [];
+    if (entry.isDirectory()) return OTHERS.has(entry.name) ? [] : testFiles(path);
+    return entry.name.endsWith('.ts') ? [path] : [];
   });
 }
 
@@ -36,8 +39,11 @@ describe('the list of what servers, disks and neighbours do', () => {
 });
 
 describe('a guard that can be taken away', () => {
-  it.each(mutations.map((each) => [each.file, each.find, each] as const))('is in %s: %j', (file, find, { tests }) => {
-    expect(readFileSync(join(TOP, file), 'utf8').split(find)).toHaveLength(2);
-    expect(tests.filter((each) => !existsSync(join(TOP, each)))).toEqual([]);
-  });
+  it.each(mutations.map((each) => [each.file, each.find, each] as const))(
+    'is in %s: %j',
+    (file, find, { tests }) => {
+      expect(readFileSync(join(TOP, file), 'utf8').split(find)).toHaveLength(2);
+      expect(tests.filter((each) => !existsSync(join(TOP, 'test', each)))).toEqual([]);
+    },
+  );
 });

@@ -45,7 +45,7 @@ describe('the look at everything finds a password [30]', () => {
       ],
       'in the environment of a command': [
         'the environment of a child',
-        (other) => filtered(other, [LINGER], { SLIP: Buffer.from(PASSWORD).toString('base64') }),
+        (other) => filtered(other, [LINGER], { LC_SLIP: Buffer.from(PASSWORD).toString('base64') }),
       ],
     };
 

@@ -105,7 +105,9 @@ describe('TLS is not talked down [1] [2] [3] [4] [5] [7] [9] [33]', () => {
       const allowed = cell.mode === 'none' && expected === 'logged in';
       expect(said.length > 0).toBe(allowed);
       expect(/USER|PASS|AUTH|taro/i.test(overheard)).toBe(allowed);
-      if (expected !== 'logged in') expect(sessions).toHaveLength(1);
+      // One that hung up on CAPA has been asked once more without it, if it came to CAPA at all.
+      const again = cell.capa === 'dropped' && !(cell.mode === 'implicit' && expected === 'TLS');
+      if (expected !== 'logged in') expect(sessions).toHaveLength(again ? 2 : 1);
     },
   );
 });

@@ -51,7 +51,7 @@ export async function startListener(): Promise<{
 }
 
 /** Takes a handshake message apart. @throws RangeError where it is none */
-export function parseClientHello(message: Buffer): ClientHello {
+function parseClientHello(message: Buffer): ClientHello {
   let at = 4 + 2 + 32;
   const block = (size: 1 | 2): Buffer => {
     const length = message.readUIntBE(at, size);

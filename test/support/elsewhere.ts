@@ -1,5 +1,6 @@
 /** A connection within this machine that passes for one over a network. */
-import { connect, type Connection, type Endpoint } from '../../src/wire/connection.js';
+import { connect, type Endpoint } from '../../src/wire/connect.js';
+import type { Connection } from '../../src/wire/connection.js';
 
 /** Connects, and says of the connection that its octets leave this machine. */
 export async function connectElsewhere(endpoint: Endpoint): Promise<Connection> {

@@ -19,10 +19,7 @@ export interface Attempt {
 const TARO: Credentials = { user: 'taro', password: 'himitsu', method: 'auto', insecure: false };
 
 /** Serves one user with one message. `ends` gets what is to be called when the test is over. */
-async function serveOne(
-  ends: (() => unknown)[],
-  options: Partial<ServerOptions>,
-): Promise<TestServer> {
+async function serveOne(ends: (() => unknown)[], options: Partial<ServerOptions>): Promise<TestServer> {
   const accounts = { taro: { password: 'himitsu', messages: [plain(1)] } };
   const server = await startServer({ accounts, utf8: false, ...options });
   ends.push(() => server.close());

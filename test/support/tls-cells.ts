@@ -2,7 +2,7 @@
 import type { Certificate, Certificates } from './certificates.js';
 import type { Override, Session } from './session.js';
 
-export const CAPA = [
+const CAPA = [
   'offers STLS',
   'hides STLS',
   '-ERR',
@@ -10,15 +10,15 @@ export const CAPA = [
   'garbled status',
   'dropped',
 ] as const;
-export const STLS = [
+const STLS = [
   '+OK and TLS',
   '+OK and more octets',
   '-ERR',
   'nonsense',
   '+OK, then +OK in clear',
 ] as const;
-export const AUTH = ['nothing', 'PLAIN', 'USER'] as const;
-export const CERTIFICATES = [
+const AUTH = ['nothing', 'PLAIN', 'USER'] as const;
+const CERTIFICATES = [
   'good',
   'expired',
   'self-signed',
@@ -26,7 +26,7 @@ export const CERTIFICATES = [
   'for another host',
   'for another address',
 ] as const;
-export const PINS = ['not pinned', 'pinned', 'another pinned'] as const;
+const PINS = ['not pinned', 'pinned', 'another pinned'] as const;
 
 /** One combination. What it does not say is as it should be. */
 export interface Cell {
@@ -56,7 +56,7 @@ export function cells(): Cell[] {
   for (const auth of AUTH) {
     for (const capa of CAPA) {
       for (const stls of STLS) all.push({ ...GOOD, mode: 'starttls', capa, stls, auth });
-      for (const { certificate, pin } of trusts(capa.startsWith('garbled s') || capa === 'dropped'))
+      for (const { certificate, pin } of trusts(capa === 'garbled status'))
         all.push({ ...GOOD, mode: 'starttls', capa, auth, certificate, pin });
       all.push({ ...GOOD, mode: 'implicit', capa, auth });
       for (const elsewhere of [false, true])
@@ -75,12 +75,11 @@ function trusts(none: boolean): Pick<Cell, 'certificate' | 'pin'>[] {
   return all.filter(({ certificate, pin }) => certificate !== 'good' || pin !== 'not pinned');
 }
 
-/** What a cell has to come to: logged in, or the code of the error. */
+/** What a cell has to come to: logged in, or the code of the error. A server that hangs up on CAPA is asked without it. */
 export function outcome({ mode, capa, stls, certificate, pin, elsewhere, insecure }: Cell): string {
   const trusted = pin === 'pinned' || (pin === 'not pinned' && certificate === 'good');
   if (mode === 'implicit' && !trusted) return 'TLS';
   if (capa === 'garbled status') return 'PROTOCOL';
-  if (capa === 'dropped') return 'LOST';
   if (mode === 'none') return elsewhere && !insecure ? 'AUTH' : 'logged in';
   if (mode === 'starttls' && stls === 'nonsense') return 'PROTOCOL';
   if (mode === 'starttls' && stls !== '+OK and TLS') return 'TLS';

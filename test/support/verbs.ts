@@ -35,7 +35,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
 };
 
 /** What CAPA says where a test does not decide: no word about passwords before TLS can be had. */
-export function capabilities(session: Session): string[] {
+function capabilities(session: Session): string[] {
   const { shared, secure } = session;
   const beforeTls = shared.tls === 'starttls' && !secure;
   return [

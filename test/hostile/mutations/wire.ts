@@ -1,6 +1,7 @@
 /** What protects the connection, taken away one by one. */
 import type { Mutation } from '../../support/mutation.js';
 
+const CONNECT = 'src/wire/connect.ts';
 const CONNECTION = 'src/wire/connection.ts';
 const HANDSHAKE = 'src/wire/handshake.ts';
 const DEADLINES = ['hostile/deadlines.test.ts'];
@@ -117,7 +118,7 @@ export const WIRE: readonly Mutation[] = [
     filter: 'does not stay',
   },
   {
-    file: CONNECTION,
+    file: CONNECT,
     find: 'timeouts.connect - (performance.now() - start)',
     replace: 'timeouts.connect',
     why: 'TLS would have a deadline of its own',
@@ -165,7 +166,7 @@ export const WIRE: readonly Mutation[] = [
     filter: 'octet now and then',
   },
   {
-    file: CONNECTION,
+    file: CONNECT,
     find: 'session === undefined ? undefined : setTimeout(late, session, session / 1000)',
     replace: 'undefined',
     why: 'list, check and show could go on for ever',
@@ -230,9 +231,8 @@ export const WIRE: readonly Mutation[] = [
   },
   {
     file: 'src/pop3/open.ts',
-    find: "    if (tls.mode === 'starttls') {\n      await client.startTls(secure);",
-    replace:
-      "    if (tls.mode === 'starttls' && client.capabilities.tags.has('STLS')) {\n      await client.startTls(secure);",
+    find: "if (tls.mode === 'starttls') {",
+    replace: "if (tls.mode === 'starttls' && client.capabilities.tags.has('STLS')) {",
     why: 'whoever takes STLS out of the list would get everything in clear',
     tests: ['hostile/tls-matrix.test.ts'],
     filter: 'starttls, CAPA hides',
