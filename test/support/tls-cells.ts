@@ -2,21 +2,8 @@
 import type { Certificate, Certificates } from './certificates.js';
 import type { Override, Session } from './session.js';
 
-const CAPA = [
-  'offers STLS',
-  'hides STLS',
-  '-ERR',
-  'garbled list',
-  'garbled status',
-  'dropped',
-] as const;
-const STLS = [
-  '+OK and TLS',
-  '+OK and more octets',
-  '-ERR',
-  'nonsense',
-  '+OK, then +OK in clear',
-] as const;
+const CAPA = ['offers STLS', 'hides STLS', '-ERR', 'garbled list', 'garbled status', 'dropped'] as const;
+const STLS = ['+OK and TLS', '+OK and more octets', '-ERR', 'nonsense', '+OK, then +OK in clear'] as const;
 const AUTH = ['nothing', 'PLAIN', 'USER'] as const;
 const CERTIFICATES = [
   'good',
