@@ -327,7 +327,7 @@ describe('popfetch config', () => {
     expect(Object.keys(schema.properties['accounts']?.additionalProperties?.properties ?? {}).sort()).toEqual(
       [
         ...['auth', 'delete', 'deliver', 'disabled', 'eol', 'host', 'identity', 'insecure'],
-        ...['limit', 'maxSize', 'order', 'password', 'port', 'rejected', 'timeout', 'tls', 'user'],
+        ...['limit', 'maxSize', 'oauth2', 'order', 'password', 'port', 'rejected', 'timeout', 'tls', 'user'],
       ],
     );
   });
