@@ -103,7 +103,7 @@ function roomOf(name: string): string {
 }
 
 /** What everybody may use: it uses nothing but itself. */
-const GROUND = ['errors', 'events', 'escape', 'identity', 'disk', 'lock', 'owner', 'program'];
+const GROUND = ['errors', 'events', 'escape', 'identity', 'compact', 'disk', 'lock', 'owner', 'program'];
 
 /** By room: the rooms that it may use at run time, and those of which it may know the types. */
 const ROOMS: Readonly<

@@ -16,7 +16,7 @@ import type { Memory } from '../seen/memory.js';
 import type { Identified } from './identify.js';
 import { refuseLost } from './lost.js';
 import type { Parts, Tally } from './parts.js';
-import { plan, type Decision } from './plan.js';
+import { Plan, type Skipped } from './plan.js';
 import { listed, type ListedMailbox } from './listed.js';
 import { Recognition, refuseRereading } from './content.js';
 import { finish, reconnect, termsOf } from './removal.js';
@@ -48,13 +48,16 @@ export async function rehearse(
     const { listing, byContent } = await listed(account, parts, mailbox);
     if (byContent) refuseRereading(account, parts.keep);
     if (listing.question !== undefined) warn(account, parts, listing.question);
-    const decisions = planned(account, parts, listing, tally);
-    for (const decision of skippedOf(decisions)) tellSkipped(account, parts, decision, tally);
-    for (const { message, action } of decisions) {
-      if (action === 'keep' || action === 'skip') continue;
-      const { number, uid, size } = message;
-      const would = { action: action === 'remove' ? action : 'fetch', number, uid, octets: size } as const;
-      parts.emit({ type: 'would', account: account.name, ...would });
+    const plan = planned(account, parts, listing, tally);
+    for (const decision of plan.skipped()) {
+      tellSkipped(account, parts, decision, tally);
+      await breath(tally.skipped);
+    }
+    for (const action of ['fetch', 'retry', 'remove'] as const) {
+      for (const { number, uid, size } of plan.of(action)) {
+        const would = { action: action === 'remove' ? action : 'fetch', number, uid, octets: size } as const;
+        parts.emit({ type: 'would', account: account.name, ...would });
+      }
     }
     await mailbox.quit();
   } finally {
@@ -78,18 +81,18 @@ async function session(account: Account, parts: Parts, tally: Tally): Promise<Se
   try {
     parts.emit({ type: 'phase', account: account.name, phase: 'list' });
     const { listing, byContent } = await demandListed(account, parts, mailbox);
-    const decisions = planned(account, parts, listing, tally);
-    await reportSkipped(account, parts, decisions, tally);
+    const plan = planned(account, parts, listing, tally);
+    await reportSkipped(account, parts, plan, tally);
     // Uids that were made up for this listing say nothing about what the memory holds, however the session ends.
     if (byContent) tally.uids = undefined;
     const recognition = byContent ? new Recognition(parts.seen) : undefined;
     const retrieval = new Retrieval(account, parts, tally, recognition);
-    await retrieval.run(mailbox, chosen(decisions, 'fetch'));
+    await retrieval.run(mailbox, [...plan.of('fetch')]);
     const known = retrieval.asKnown(listing);
     if (byContent && known.complete && known.messages.every(({ uid }) => parts.seen.has(uid)))
       tally.uids = uidsOf(known.messages);
     await finish(account, parts, { mailbox, listing: known, retrieval, tally }, relist(account, parts));
-    return uidsOf(chosen(decisions, 'retry'));
+    return new Set(uidsOf(plan.of('retry')));
   } finally {
     mailbox.close();
   }
@@ -150,54 +153,52 @@ function planned(
   { emit, now, seen, keep }: Pick<Parts, 'emit' | 'now' | 'keep'> & { readonly seen: Memory | undefined },
   listing: Identified,
   tally: Tally,
-): Decision[] {
+): Plan {
   for (const message of listing.notes) warn(account, { emit }, message);
-  const decisions = plan(listing, seen, termsOf(account, keep), now());
-  const wanted = [...chosen(decisions, 'fetch'), ...chosen(decisions, 'retry')];
+  const plan = new Plan(listing, seen, termsOf(account, keep), now());
   tally.listed = listing.messages.length;
   if (listing.complete) tally.uids = uidsOf(listing.messages);
+  let octets = 0;
+  for (const { size } of plan.of('fetch')) octets += size;
+  for (const { size } of plan.of('retry')) octets += size;
   emit({
     type: 'planned',
     account: account.name,
     listed: listing.messages.length,
-    seen: listing.messages.filter(({ uid }) => seen?.has(uid)).length,
-    wanted: wanted.length,
-    octets: wanted.reduce((sum, { size }) => sum + size, 0),
-    doomed: chosen(decisions, 'remove').length,
+    seen: plan.count('keep') + plan.count('remove') + plan.count('changed'),
+    wanted: plan.count('fetch') + plan.count('retry'),
+    octets,
+    doomed: plan.count('remove'),
   });
-  return decisions;
+  return plan;
 }
 
 function warn(account: Account, { emit }: Pick<Parts, 'emit'>, message: string): void {
   emit({ type: 'warning', account: account.name, message });
 }
 
-function chosen(decisions: readonly Decision[], action: Decision['action']): Listed[] {
-  return decisions.filter((decision) => decision.action === action).map(({ message }) => message);
-}
-
-function uidsOf(messages: readonly Listed[]): Set<string> {
-  return new Set(messages.map(({ uid }) => uid));
+/** Made anew each time they are read: a million of them at once would be too much. */
+function uidsOf(messages: Iterable<Listed>): Iterable<string> {
+  return {
+    *[Symbol.iterator]() {
+      for (const { uid } of messages) yield uid;
+    },
+  };
 }
 
 /** Tells a person once about each message that is left alone; the limit of a run is no news. */
-async function reportSkipped(
-  account: Account,
-  parts: Parts,
-  decisions: readonly Decision[],
-  tally: Tally,
-): Promise<void> {
+async function reportSkipped(account: Account, parts: Parts, plan: Plan, tally: Tally): Promise<void> {
   const { seen } = parts;
-  for (const decision of skippedOf(decisions)) {
+  for (const decision of plan.skipped()) {
     const first = tellSkipped(account, parts, decision, tally);
+    await breath(tally.skipped);
     if (first && decision.reason !== 'limit') await seen.report(decision.message.uid);
   }
 }
 
-type Skipped = Extract<Decision, { readonly action: 'skip' }>;
-
-function skippedOf(decisions: readonly Decision[]): Skipped[] {
-  return decisions.filter((decision) => decision.action === 'skip');
+/** Where a million messages are told of, what has been said has to be written before more is. */
+async function breath(told: number): Promise<void> {
+  if (told % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** @returns whether it is told for the first time; of what failed a person was told when it did */

@@ -3,9 +3,10 @@
  * section 7 allows it for equal messages, and a sender can forge it), a server may give it to another message once the
  * first is gone, and a rebuilt mailbox gives new ones to all. Then the header decides, asked for by TOP.
  */
+import { keyedHash, Sequence } from '../compact.js';
 import { Intake } from '../deliver/lines.js';
 import type { Entry, Memory } from '../seen/memory.js';
-import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
+import type { Listed, Listing, Mailbox, Messages } from '../pop3/mailbox.js';
 
 /** A listing whose uids name just one message each, for ever. */
 export interface Identified extends Listing {
@@ -34,20 +35,19 @@ export async function identify(
   const renewed = uidsAreNew(listing, memory);
   const shared = sharing(listing, memory);
   const known: Entry[] = [];
-  for (const entry of memory?.entries() ?? []) if (renewed || isKnownByContent(entry)) known.push(entry);
+  // What was delivered without a unique-id shares the empty one: mostly there is nothing to look through.
+  const some = renewed || memory?.shared('') === true ? memory?.entries() : undefined;
+  for (const entry of some ?? []) if (renewed || isKnownByContent(entry)) known.push(entry);
   const sizes = new Set(known.filter(isKnownByContent).map(({ size }) => size));
   const doubtful = listing.messages.filter(doubt(memory, renewed, shared, sizes));
   if (doubtful.length === 0) return { ...listing, adopted: [], question: undefined };
   const headers = await headerHashes(doubtful, mailbox);
   const naming = new Naming(memory, shared, known, sizes);
-  const messages: Listed[] = [];
-  let unnamed = 0;
-  const numbers = new Set(doubtful.map(({ number }) => number));
-  for (const message of listing.messages) {
-    const named = numbers.has(message.number) ? naming.name(message, headers.get(message.number)) : message;
-    if (named === undefined) unnamed += 1;
-    else messages.push(named);
-  }
+  const named = new Map<number, Listed | undefined>();
+  for (const message of doubtful)
+    named.set(message.number, naming.name(message, headers.get(message.number)));
+  const messages = new NamedMessages(listing.messages, named);
+  const unnamed = listing.messages.length - messages.length;
   const note = `${unnamed} messages have an unclear unique-id, the server refuses TOP, and they are left alone`;
   const notes = unnamed === 0 ? listing.notes : [...listing.notes, note];
   const { adopted } = naming;
@@ -76,19 +76,87 @@ function questionOf(strangers: number, { messages }: Listing): string {
  * the last listing no longer showed counts, too: a server in the middle of a move may show an empty mailbox for a while.
  */
 function uidsAreNew({ messages }: Listing, memory: Memory | undefined): boolean {
-  const left = [...(memory?.entries() ?? [])].filter(({ removedAt }) => removedAt === undefined);
-  const lately = left.reduce((last, { goneAt = 0 }) => Math.max(last, goneAt), 0);
-  const expected = left.filter(({ goneAt }) => goneAt === undefined || goneAt === lately);
-  if (expected.length < SAMPLE || messages.length === 0) return false;
-  const known = messages.filter(({ uid }) => memory?.has(uid)).length;
-  return known * 10 < expected.length;
+  if (memory === undefined || memory.size < SAMPLE || messages.length === 0) return false;
+  let known = 0;
+  for (const { uid } of messages) {
+    if (memory.has(uid)) known += 1;
+    // No more than all can be expected: mostly this settles it early.
+    if (known * 10 >= memory.size) return false;
+  }
+  const expected = expectedOf(memory);
+  return expected >= SAMPLE && known * 10 < expected;
+}
+
+/** How many messages should be listed: those that were there last, and those that were missed last. */
+function expectedOf(memory: Memory): number {
+  let [there, lately, missed] = [0, 0, 0];
+  for (const { removedAt, goneAt } of memory.outlines()) {
+    if (removedAt !== undefined) continue;
+    if (goneAt === undefined) there += 1;
+    else if (goneAt === lately) missed += 1;
+    else if (goneAt > lately) [lately, missed] = [goneAt, 1];
+  }
+  return there + missed;
 }
 
 /** Tells the uids that more than one message has, or has had. */
 function sharing({ messages }: Listing, memory: Memory | undefined): (uid: string) => boolean {
-  const counts = new Map<string, number>();
-  for (const { uid } of messages) counts.set(uid, (counts.get(uid) ?? 0) + 1);
-  return (uid) => (counts.get(uid) ?? 0) > 1 || memory?.shared(uid) === true;
+  const repeated = repeatedUids(messages);
+  return (uid) => repeated.has(uid) || memory?.shared(uid) === true;
+}
+
+/** The uids that come more than once: looked for among their hashes first, which takes little memory. */
+function repeatedUids(messages: Messages): ReadonlySet<string> {
+  const hashes = new Uint32Array(messages.length);
+  let place = 0;
+  for (const { uid } of messages) hashes[place++] = keyedHash(uid);
+  hashes.sort();
+  const twice = new Set<number>();
+  for (let index = 1; index < hashes.length; index += 1) {
+    const hash = hashes[index] ?? 0;
+    if (hash === hashes[index - 1]) twice.add(hash);
+  }
+  const once = new Set<string>();
+  const repeated = new Set<string>();
+  for (const { uid } of twice.size === 0 ? [] : messages) {
+    if (!twice.has(keyedHash(uid))) continue;
+    if (once.has(uid)) repeated.add(uid);
+    else once.add(uid);
+  }
+  return repeated;
+}
+
+/** The messages of a listing, some under another uid, without those that could not be named. */
+class NamedMessages extends Sequence<Listed> {
+  readonly #messages: Messages;
+  readonly #named: ReadonlyMap<number, Listed | undefined>;
+  /** The places in the listing of those that are left, where some are not. */
+  readonly #places: Uint32Array | undefined;
+
+  /** @param named by number; undefined for those that are left out */
+  constructor(messages: Messages, named: ReadonlyMap<number, Listed | undefined>) {
+    super();
+    this.#messages = messages;
+    this.#named = named;
+    if (![...named.values()].includes(undefined)) return;
+    const places: number[] = [];
+    let place = 0;
+    for (const { number } of messages) {
+      if (!named.has(number) || named.get(number) !== undefined) places.push(place);
+      place += 1;
+    }
+    this.#places = Uint32Array.from(places);
+  }
+
+  override get length(): number {
+    return (this.#places ?? this.#messages).length;
+  }
+
+  protected override make(index: number): Listed {
+    const message = this.#messages.at(this.#places?.[index] ?? index);
+    if (message === undefined) throw new RangeError(`no message is at ${index}`);
+    return this.#named.get(message.number) ?? message;
+  }
 }
 
 /** Whether it was delivered when the server gave no unique-ids, and is still there as far as anybody knows. */
@@ -105,9 +173,9 @@ function doubt(
 ): (message: Listed) => boolean {
   return ({ uid, size }) => {
     if (shared(uid)) return true;
-    const entry = memory?.entry(uid);
-    if (entry === undefined) return renewed || sizes.has(size);
-    return entry.size !== size || entry.goneAt !== undefined || entry.removedAt !== undefined;
+    const known = memory?.outline(uid);
+    if (known === undefined) return renewed || sizes.has(size);
+    return known.size !== size || known.goneAt !== undefined || known.removedAt !== undefined;
   };
 }
 

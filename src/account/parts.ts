@@ -35,7 +35,7 @@ export class Tally {
   removed = 0;
   skipped = 0;
   /** The uids of the last complete listing. */
-  uids: ReadonlySet<string> | undefined;
+  uids: Iterable<string> | undefined;
   /** Failures that reached no further than one message. */
   readonly errors: PopfetchError[] = [];
   /** The same where nobody needs to be told yet: they may pass by themselves. */

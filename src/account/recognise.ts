@@ -38,7 +38,7 @@ interface Found {
  * counts as delivered, and is never removed from the server.
  */
 export async function recognise(
-  messages: readonly Listed[],
+  messages: Iterable<Listed>,
   memory: Memory,
   sources: Sources,
 ): Promise<Entry[]> {

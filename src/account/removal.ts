@@ -3,7 +3,7 @@ import type { Account } from '../config/account.js';
 import { PopfetchError, type Phase } from '../errors.js';
 import type { Listed, Listing, Mailbox } from '../pop3/mailbox.js';
 import type { Parts, Tally } from './parts.js';
-import { plan, type Terms } from './plan.js';
+import { Plan, type Terms } from './plan.js';
 import type { Retrieval } from './retrieval.js';
 
 /** Messages marked before the server has to confirm that they are gone: a lost session would keep all it has marked. */
@@ -15,6 +15,12 @@ export interface Finish {
   readonly listing: Listing;
   readonly retrieval: Retrieval;
   readonly tally: Tally;
+}
+
+/** What is to be removed: the first of it, as many as one session takes, and how many there are in all. */
+interface Due {
+  readonly batch: readonly Listed[];
+  readonly count: number;
 }
 
 /** Lists a mailbox that has just been opened. */
@@ -77,34 +83,32 @@ class Removal {
     mailbox.close();
     // An end that came between two messages made nothing fail: what was cut short must not pass for a whole run.
     this.#parts.signal.throwIfAborted();
-    return due.length > 0;
+    return due.count > 0;
   }
 
   /** What is to be removed, and whose copy is where it was put. */
-  async due(listing: Listing): Promise<Listed[]> {
+  async due(listing: Listing): Promise<Due> {
     const { seen, keep, now } = this.#parts;
-    const decisions = plan(listing, seen, termsOf(this.#account, keep), now());
-    const due: Listed[] = [];
-    let missing = 0;
-    for (const { action, message } of decisions) {
-      if (action !== 'remove') continue;
-      if (await this.#session.retrieval.stands(message.uid)) due.push(message);
-      else missing += 1;
+    const plan = new Plan(listing, seen, termsOf(this.#account, keep), now());
+    const batch: Listed[] = [];
+    let [count, missing] = [0, 0];
+    for (const message of plan.of('remove')) {
+      if (!(await this.#session.retrieval.stands(message.uid))) missing += 1;
+      else if ((count += 1) <= CHECKPOINT) batch.push(message);
     }
     if (missing > 0 && !this.#warned) {
       this.#warned = true;
       this.warn(
-        `${missing} of ${missing + due.length} copies cannot be found where they were stored a moment ago; ` +
+        `${missing} of ${missing + count} copies cannot be found where they were stored a moment ago; ` +
           'the next run removes those messages from the server',
       );
     }
-    return due;
+    return { batch, count };
   }
 
   /** Marks as many as one session takes, and quits. @returns whether there are more */
-  async remove(mailbox: Mailbox, due: readonly Listed[]): Promise<boolean> {
+  async remove(mailbox: Mailbox, { batch, count }: Due): Promise<boolean> {
     const { seen, emit } = this.#parts;
-    const batch = due.slice(0, CHECKPOINT);
     if (batch.length > 0) this.#phase('remove');
     const marked = new Set(batch.length > 0 ? await mailbox.remove(batch.map(({ number }) => number)) : []);
     this.#phase('quit');
@@ -119,7 +123,7 @@ class Removal {
       this.warn(`the server would not remove ${left} of ${batch.length} messages; the next run tries again`);
       return false;
     }
-    return due.length > batch.length;
+    return count > batch.length;
   }
 
   /** Tells a person what stops nothing. */

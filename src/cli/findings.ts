@@ -108,7 +108,7 @@ export function uidlFindings({ messages, complete, uidl, notes }: Listing): Find
 /** What is remembered; undefined where nothing is yet. */
 export function stateFinding(memory: Memory | undefined): Finding {
   if (memory === undefined) return { level: 'ok', subject: 'state', sentence: 'nothing remembered yet' };
-  const remembered = plural([...memory.entries()].length, 'message');
+  const remembered = plural(memory.size, 'message');
   const unfinished = memory.unfinished().length;
   const rest = unfinished === 0 ? '' : `; ${unfinished} cut off, which the next fetch finishes`;
   return { level: 'ok', subject: 'state', sentence: `${remembered} remembered${rest}` };

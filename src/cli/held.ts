@@ -35,12 +35,18 @@ export async function withHeld<T>(
  */
 export function meant<T extends { readonly uid: string }>(
   words: readonly string[],
-  among: readonly T[],
+  among: Iterable<T>,
   what: string,
   remedy: string,
 ): T[] {
-  const byUid = new Map(among.map((one) => [one.uid, one]));
-  const byShown = new Map(among.map((one) => [printable(one.uid), one]));
+  const asked = new Set(words);
+  const byUid = new Map<string, T>();
+  const byShown = new Map<string, T>();
+  for (const one of among) {
+    const shown = printable(one.uid);
+    if (asked.has(one.uid)) byUid.set(one.uid, one);
+    if (asked.has(shown)) byShown.set(shown, one);
+  }
   const chosen = words.map((word) => {
     const one = byUid.get(word) ?? byShown.get(word);
     if (one !== undefined) return one;

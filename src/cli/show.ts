@@ -6,7 +6,7 @@ import { outTo } from '../deliver/stdout.js';
 import { nodeDisk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { printable } from '../escape.js';
-import type { Listed, Listing, Mailbox, Retrieved } from '../pop3/mailbox.js';
+import type { Listed, Listing, Mailbox, Messages, Retrieved } from '../pop3/mailbox.js';
 import { plural } from '../report/quantities.js';
 import { openMailbox } from '../run.js';
 import { toJson } from '../report/sentences.js';
@@ -96,9 +96,9 @@ function messageChoice(word: string): (listing: Listing) => Listed {
   };
 }
 
-function finder(word: string): ((messages: readonly Listed[]) => Listed | undefined) | undefined {
-  if (word === 'newest') return (messages) => messages.at(-1);
-  if (word === 'oldest') return (messages) => messages[0];
+function finder(word: string): ((messages: Messages) => Listed | undefined) | undefined {
+  if (word === 'newest') return (messages) => messages.at(messages.length - 1);
+  if (word === 'oldest') return (messages) => messages.at(0);
   if (/^\d{1,9}$/.test(word)) return (messages) => messages.find(({ number }) => number === Number(word));
   if (!/^uid:./.test(word)) return undefined;
   const wanted = word.slice('uid:'.length);

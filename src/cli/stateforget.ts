@@ -16,17 +16,29 @@ const ABOUT_DONE = new Set(['SEEN', 'REPORTED', 'OUTGREW', 'TROUBLE']);
 export async function forget({ flags, words }: Request, context: Context): Promise<number> {
   const account = await onlyAccount(flags, context, 'state forget');
   return withHeld(account, flags, context, flags.all ? 'any' : 'sound', async ({ book, replace }) => {
-    const entries = [...book.entries()];
     const chosen = flags.all
-      ? entries
-      : meant(words, entries, 'nothing is remembered of', 'popfetch state list shows what is remembered');
+      ? []
+      : meant(
+          words,
+          book.entries(),
+          'nothing is remembered of',
+          'popfetch state list shows what is remembered',
+        );
     const uids = new Set(chosen.map(({ uid }) => uid));
+    const forgotten = flags.all ? book.size : uids.size;
     const concerns = ({ verb, fields: [uid = ''] }: JournalRecord): boolean =>
       ABOUT_DONE.has(verb) && (flags.all || uids.has(uid));
-    await replace(book.records(context.now()).filter((record) => !concerns(record)));
-    const count = plural(uids.size, 'message');
+    await replace(without(book.records(context.now()), concerns));
+    const count = plural(forgotten, 'message');
     const what = `${count} forgotten; the next fetch brings again what is still on the server`;
-    await report(account, flags, context, what, { forgotten: uids.size });
+    await report(account, flags, context, what, { forgotten });
     return 0;
   });
+}
+
+function* without(
+  records: Iterable<JournalRecord>,
+  concerns: (record: JournalRecord) => boolean,
+): Generator<JournalRecord> {
+  for (const record of records) if (!concerns(record)) yield record;
 }

@@ -73,7 +73,7 @@ async function mark(
     if (byContent) throw unnamed();
     for (const { uid, known } of listing.adopted)
       book.apply(seenRecord({ ...known, uid, removedAt: undefined, goneAt: undefined }));
-    const wanted = flags.all ? listing.messages : onServer(words, listing.messages);
+    const wanted = flags.all ? [...listing.messages] : onServer(words, listing.messages);
     const fresh = wanted.filter(({ uid }) => !book.has(uid));
     const key = (uid: string): string => messageKey(account, uid);
     for (const entry of await asSeen(fresh, { mailbox, key, now: context.now() })) {
@@ -97,7 +97,7 @@ function unnamed(): PopfetchError {
   );
 }
 
-function onServer(words: readonly string[], messages: readonly Listed[]): readonly Listed[] {
+function onServer(words: readonly string[], messages: Iterable<Listed>): readonly Listed[] {
   return meant(
     words,
     messages,

@@ -5,7 +5,7 @@ import { asSeen, recognise, recogniseAll } from '../account/recognise.js';
 import type { Account } from '../config/account.js';
 import { readable, shellWord } from '../escape.js';
 import { messageKey } from '../identity.js';
-import type { Listed, Listing } from '../pop3/mailbox.js';
+import type { Listing, Messages } from '../pop3/mailbox.js';
 import { plural } from '../report/quantities.js';
 import { openMailbox, type SessionOptions } from '../run.js';
 import { seenRecord } from '../seen/book.js';
@@ -61,7 +61,7 @@ async function rebuildHeld(
     };
     const { listing, byContent } = await listed(account, parts, mailbox);
     const { messages, adopted, notes } = listing;
-    let kept = [...book.entries()].length;
+    let kept = book.size;
     for (const { uid, known } of adopted) {
       book.apply(seenRecord({ ...known, uid, removedAt: undefined, goneAt: undefined }));
     }
@@ -83,11 +83,7 @@ async function rebuildHeld(
 }
 
 /** What the next run will fetch: neither known, nor recognised under another name, nor on its way. */
-function countNew(
-  messages: readonly Listed[],
-  recognised: readonly Entry[],
-  book: HeldMemory['book'],
-): number {
+function countNew(messages: Messages, recognised: readonly Entry[], book: HeldMemory['book']): number {
   const begun = new Set(book.unfinished().map(({ uid }) => uid));
   const uids = new Set(messages.map(({ uid }) => uid));
   const renamed = recognised.filter(({ uid }) => !uids.has(uid)).length;

@@ -27,8 +27,8 @@ export async function exportState({ flags }: Request, context: Context): Promise
     try {
       const book = await attributed(account, () => readMemory(state, account, nodeDisk));
       if (book === undefined) continue;
-      const lines = exportObjects(account, book, context.now()).map((object) => `${toJson(object)}\n`);
-      await print(context.stdout, lines.join(''));
+      for (const lines of inPieces(exportObjects(account, book, context.now())))
+        await print(context.stdout, lines);
       const unfinished = book.unfinished().length;
       const what = `${unfinished === 1 ? '1 delivery was' : `${unfinished} deliveries were`} cut off and left out; run popfetch, which finishes it, and export again`;
       if (unfinished > 0) await note(flags, context, `${readable(account.name)}: ${what}`);
@@ -39,6 +39,21 @@ export async function exportState({ flags }: Request, context: Context): Promise
   }
   await tell(context, errors);
   return exitCode(errors);
+}
+
+/** Octets, more or less, that are written at once. */
+const PIECE = 65_536;
+
+/** Each as a line, many lines at once. */
+function* inPieces(objects: Iterable<object>): Generator<string> {
+  let lines = '';
+  for (const object of objects) {
+    lines += `${toJson(object)}\n`;
+    if (lines.length < PIECE) continue;
+    yield lines;
+    lines = '';
+  }
+  yield lines;
 }
 
 /** Lines that are shown of those that are wrong. */

@@ -59,21 +59,24 @@ async function examine(account: Account, state: string, now: number): Promise<Fo
 }
 
 function stateOf(account: Account, memory: Memory | undefined, now: number): State {
-  const entries = [...(memory?.entries() ?? [])];
-  const times = entries
-    .filter(({ removedAt, goneAt }) => removedAt === undefined && goneAt === undefined)
-    .map((entry) => removalTime(entry, account.delete))
-    .filter((time) => time !== undefined);
-  const later = times.filter((time) => time > now);
+  let [waiting, due, nextDue] = [0, 0, Infinity];
+  for (const outline of memory?.outlines() ?? []) {
+    if (outline.removedAt !== undefined || outline.goneAt !== undefined) continue;
+    const time = removalTime(outline, account.delete);
+    if (time === undefined) continue;
+    waiting += 1;
+    if (time <= now) due += 1;
+    else nextDue = Math.min(nextDue, time);
+  }
   return {
     account: account.name,
     lastRun: memory?.lastRun,
-    remembered: entries.length,
+    remembered: memory?.size ?? 0,
     unfinished: memory?.unfinished().length ?? 0,
     troubled: [...(memory?.troubles() ?? [])].length,
-    waiting: times.length,
-    due: times.length - later.length,
-    nextDue: later.length === 0 ? undefined : later.reduce((a, b) => Math.min(a, b)),
+    waiting,
+    due,
+    nextDue: nextDue === Infinity ? undefined : nextDue,
   };
 }
 

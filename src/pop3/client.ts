@@ -6,13 +6,13 @@ import type { ChannelInfo, TlsSettings } from '../wire/trust.js';
 import { offeredMechanisms, type Method } from './auth.js';
 import { Answers, type Question } from './answers.js';
 import { Dialogue } from './dialogue.js';
-import { markUnsized, uidlLine, unlisted } from './listing.js';
+import { uidlLine, unlisted } from './listing.js';
 import { logIn, type Credentials } from './login.js';
 import type { Listed, Listing, Mailbox, Retrieved } from './mailbox.js';
 import { refusalOf, type Plainly } from './refusals.js';
 import type { Server } from './sasl/bearer.js';
 import {
-  assembleListing,
+  joinRows,
   NO_CAPABILITIES,
   parseCapabilities,
   parseStat,
@@ -21,6 +21,7 @@ import {
   type Capabilities,
   type Status,
 } from './replies.js';
+import { SizeRows, UidRows } from './rows.js';
 
 export type { Credentials } from './login.js';
 
@@ -125,28 +126,32 @@ export class Pop3Client implements Mailbox {
         { phase: 'list' },
         'PROTOCOL',
       );
-    const rows = { LIST: [] as string[], UIDL: [] as string[] | undefined };
+    const rows: { LIST: SizeRows; UIDL: UidRows | undefined } = {
+      LIST: new SizeRows(stat.count),
+      UIDL: new UidRows(stat.count),
+    };
     for (const verb of ['LIST', 'UIDL'] as const) {
       const status = await answer(verb);
-      if (status.ok) rows[verb] = await this.#dialogue.lines(stat.count, 'list');
+      if (status.ok) await this.#dialogue.eachLine(stat.count, 'list', (line) => rows[verb]?.take(line));
       else if (stat.count > 0) {
         // UIDL is optional (RFC 1939 section 7): a plain refusal means that the server has none.
         if (verb === 'LIST' || responseCode(status) !== undefined) throw this.#listingRefusal(status, verb);
         rows.UIDL = undefined;
       }
     }
-    return markUnsized(await this.#completed(stat, rows), rows.LIST);
+    return this.#completed(stat, rows);
   }
 
   /** The listing; what UIDL left out is asked for by number, as far as that is not too much. */
   async #completed(
     stat: { readonly count: number; readonly octets: number },
-    { LIST, UIDL }: { readonly LIST: readonly string[]; readonly UIDL: readonly string[] | undefined },
+    { LIST, UIDL }: { readonly LIST: SizeRows; readonly UIDL: UidRows | undefined },
   ): Promise<Listing> {
-    const listing = assembleListing(stat, LIST, UIDL);
+    const listing = joinRows(stat, LIST, UIDL);
     if (listing.complete || UIDL === undefined) return listing;
     const found = await this.#uidlLines(unlisted(listing, stat.count, UNLISTED));
-    return found.length === 0 ? listing : assembleListing(stat, LIST, [...UIDL, ...found]);
+    for (const line of found) UIDL.take(line);
+    return found.length === 0 ? listing : joinRows(stat, LIST, UIDL);
   }
 
   async #uidlLines(numbers: readonly number[]): Promise<string[]> {

@@ -117,15 +117,23 @@ export class Dialogue {
 
   /** The lines of a multi-line answer. @throws PROTOCOL where more come than `limit`, and some for good measure */
   async lines(limit: number, phase: Phase): Promise<string[]> {
-    const splitter = new Lines(LISTING_LINE);
     const lines: string[] = [];
+    await this.eachLine(limit, phase, (line) => lines.push(line));
+    return lines;
+  }
+
+  /** The same one by one, for answers of very many lines. What `take` throws ends it. */
+  async eachLine(limit: number, phase: Phase, take: (line: string) => unknown): Promise<void> {
+    const splitter = new Lines(LISTING_LINE);
+    let count = 0;
     try {
       for await (const piece of this.connection.body()) {
         for (const line of splitter.push(piece)) {
-          if (lines.length < SHOWN) this.connection.show(line);
-          lines.push(line);
+          if (count < SHOWN) this.connection.show(line);
+          count += 1;
+          take(line);
         }
-        if (lines.length > limit + TOLERATED) {
+        if (count > limit + TOLERATED) {
           throw new PopfetchError(
             'PROTOCOL',
             `the server sent more than ${limit} lines where no more were due`,
@@ -135,7 +143,6 @@ export class Dialogue {
     } catch (error) {
       throw inPhase(error, phase);
     }
-    return lines;
   }
 }
 

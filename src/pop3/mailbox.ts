@@ -1,5 +1,7 @@
 /** What the policy needs of a POP3 session: the seam between `account.ts` and `Pop3Client`. Types only. */
 
+import type { Sequence } from '../compact.js';
+
 /** One line of a listing: LIST and UIDL together (RFC 1939 sections 5 and 7). */
 export interface Listed {
   /** Message number in this session: 1 and up. */
@@ -12,10 +14,13 @@ export interface Listed {
   readonly uid: string;
 }
 
+/** Messages in the order of their numbers. An array will do; of a million messages it would be too large. */
+export type Messages = Iterable<Listed> &
+  Pick<Sequence<Listed>, 'length' | 'at' | 'find' | 'filter' | 'map' | 'every'>;
+
 /** A whole mailbox as listed at one moment. Complete, or the call that gives it throws. */
 export interface Listing {
-  /** In the order of their numbers. */
-  readonly messages: readonly Listed[];
+  readonly messages: Messages;
   /** Octets of all of them by STAT. */
   readonly octets: number;
   /** Whether every message that STAT counted is in it: only then does absence mean anything. */

@@ -1,7 +1,8 @@
 /** What a POP3 server says, taken apart. Pure: no sockets, no waiting. Texts are latin1. */
 import { PopfetchError } from '../errors.js';
 import { MESSAGES } from '../wire/limits.js';
-import type { Listed, Listing } from './mailbox.js';
+import type { Listing } from './mailbox.js';
+import { RowMessages, SizeRows, UidRows } from './rows.js';
 
 /** A status line (RFC 1939 section 3) with its extended response code (RFC 2449 section 8), if any. */
 export interface Status {
@@ -95,57 +96,41 @@ export class Lines {
   }
 }
 
-/** A number and what follows it in a line of LIST or UIDL, or undefined where there is no such thing. */
-function parseRow(line: string): { readonly number: number; readonly value: string } | undefined {
-  const match = /^(\d{1,15}) (.+)$/s.exec(line);
-  return match === null ? undefined : { number: Number(match[1]), value: match[2] ?? '' };
-}
-
-/**
- * Puts STAT, LIST and UIDL together. Rows that cannot be right are left out with a note; a number given twice makes
- * the whole listing worthless.
- * @param uidl undefined where the server has no UIDL
- * @throws PROTOCOL
- */
+/** STAT, LIST and UIDL from their lines. @param uidl undefined where the server has no UIDL @throws PROTOCOL as {@link joinRows} does */
 export function assembleListing(
   stat: { readonly count: number; readonly octets: number },
   list: readonly string[],
   uidl: readonly string[] | undefined,
 ): Listing {
-  const notes: string[] = [];
-  const sizes = rowsOf('LIST', list, stat.count, notes);
-  const uids = uidl === undefined ? new Map<number, string>() : rowsOf('UIDL', uidl, stat.count, notes);
-  const messages: Listed[] = [];
-  for (const number of [...(uidl === undefined ? sizes : uids).keys()].sort((a, b) => a - b)) {
-    messages.push({ number, size: sizeOf(sizes.get(number)), uid: uids.get(number) ?? '' });
-  }
+  const sizes = new SizeRows(stat.count);
+  for (const line of list) sizes.take(line);
+  const uids = uidl === undefined ? undefined : new UidRows(stat.count);
+  for (const line of uidl ?? []) uids?.take(line);
+  return joinRows(stat, sizes, uids);
+}
+
+/**
+ * Puts STAT, LIST and UIDL together. Rows that cannot be right are left out with a note; a number given twice makes
+ * the whole listing worthless.
+ * @param uids undefined where the server has no UIDL
+ * @throws PROTOCOL
+ */
+export function joinRows(
+  stat: { readonly count: number; readonly octets: number },
+  sizes: SizeRows,
+  uids: UidRows | undefined,
+): Listing {
+  sizes.sort();
+  uids?.sort();
+  const messages = new RowMessages(sizes, uids);
   const missing = stat.count - messages.length;
-  const lack = uidl === undefined ? 'are not listed' : 'have no unique-id and are left alone';
+  const lack = uids === undefined ? 'are not listed' : 'have no unique-id and are left alone';
+  const notes = [...strangeness('LIST', sizes), ...strangeness('UIDL', uids)];
   if (missing > 0) notes.push(`${missing} of ${stat.count} messages ${lack}`);
-  return { messages, octets: stat.octets, complete: missing === 0, uidl: uidl !== undefined, notes };
+  return { messages, octets: stat.octets, complete: missing === 0, uidl: uids !== undefined, notes };
 }
 
-function rowsOf(verb: string, lines: readonly string[], count: number, notes: string[]): Map<number, string> {
-  const rows = new Map<number, string>();
-  let strange = 0;
-  for (const line of lines) {
-    const row = parseRow(line);
-    if (row === undefined || row.number < 1 || row.number > count) {
-      strange += 1;
-      continue;
-    }
-    if (rows.has(row.number)) {
-      throw new PopfetchError('PROTOCOL', `the server listed message ${row.number} twice in its ${verb}`, {
-        phase: 'list',
-      });
-    }
-    rows.set(row.number, row.value);
-  }
-  if (strange > 0) notes.push(`${strange} lines of ${verb} were not understood and left out`);
-  return rows;
-}
-
-function sizeOf(value: string | undefined): number {
-  const match = /^(\d{1,15})(?: |$)/.exec(value ?? '');
-  return match === null ? 0 : Number(match[1]);
+function strangeness(verb: string, rows: SizeRows | UidRows | undefined): string[] {
+  if (rows === undefined || rows.strange === 0) return [];
+  return [`${rows.strange} lines of ${verb} were not understood and left out`];
 }

@@ -1,12 +1,14 @@
 /** The records of a journal, added up: what a memory knows. Pure. */
 import type { Intent } from '../deliver/destination.js';
 import { PopfetchError } from '../errors.js';
+import { Entries } from './entries.js';
 import type { JournalRecord } from './journal.js';
 import {
   mayPipeline,
   RETENTION,
   type Entry,
   type Memory,
+  type Outline,
   type RunRecord,
   type Trouble,
   type TroubleKind,
@@ -20,7 +22,10 @@ export const BEGUN: JournalRecord = { verb: 'BEGUN', fields: [] };
 
 /** The fields of a journal are octets as latin1; texts of ours (paths, names) go in as UTF-8. */
 export const toOctets = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');
-const fromOctets = (octets: string): string => Buffer.from(octets, 'latin1').toString('utf8');
+const fromOctets = (octets: string): string =>
+  ASCII.test(octets) ? octets : Buffer.from(octets, 'latin1').toString('utf8');
+/** Most paths are the same either way. */
+const ASCII = /^[\x20-\x7e]*$/;
 
 /** The record of an intent. */
 export function intentRecord(intent: Intent): JournalRecord {
@@ -52,12 +57,14 @@ export function seenRecord(entry: Entry): JournalRecord {
   return { verb: 'SEEN', fields: [uid, key, ...facts, ...times] };
 }
 
+function parseTime(field = '-'): number | undefined {
+  return field === '-' ? undefined : Number(field);
+}
+
 function parseSeen(fields: readonly string[]): Entry {
   const [uid = '', key = '', size = '', octets = '', sha256 = '', headerSha256 = '', destination = ''] =
     fields;
-  const [doneAt, removedAt, goneAt] = fields
-    .slice(7)
-    .map((time) => (time === '-' ? undefined : Number(time)));
+  const [doneAt, removedAt, goneAt] = [fields[7], fields[8], fields[9]].map(parseTime);
   return {
     uid,
     key,
@@ -92,7 +99,7 @@ function parseRun(fields: readonly string[]): RunRecord {
 /** What the journal of one mailbox says, record by record. */
 export class Book implements Memory {
   readonly path: string;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Entries();
   /** By uid: the deliveries begun, one for each destination. */
   readonly #intents = new Map<string, Intent[]>();
   /** By uid: the destinations that have the message while others do not. */
@@ -123,15 +130,45 @@ export class Book implements Memory {
   }
 
   has(uid: string): boolean {
-    return this.#entries.has(uid);
+    return this.#entries.find(uid) >= 0;
   }
 
   entry(uid: string): Entry | undefined {
-    return this.#entries.get(uid);
+    const row = this.#entries.find(uid);
+    return row < 0 ? undefined : this.#entries.entry(row);
   }
 
-  entries(): Iterable<Entry> {
-    return this.#entries.values();
+  outline(uid: string): Outline | undefined {
+    const row = this.#entries.find(uid);
+    return row < 0 ? undefined : this.#entries.outline(row);
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  *entries(): Generator<Entry> {
+    for (let row = 0; row < this.#entries.size; row += 1) yield this.#entries.entry(row);
+  }
+
+  *outlines(): Generator<Outline> {
+    for (let row = 0; row < this.#entries.size; row += 1) yield this.#entries.outline(row);
+  }
+
+  /** What a complete listing shows of the messages that are done: first who has gone, then who is back. */
+  *absences(listed: Iterable<string>): Generator<{ readonly uid: string; readonly gone: boolean }> {
+    const there = new Uint8Array(this.#entries.size);
+    for (const uid of listed) {
+      const row = this.#entries.find(uid);
+      if (row >= 0) there[row] = 1;
+    }
+    for (const gone of [true, false]) {
+      for (let row = 0; row < there.length; row += 1) {
+        const missing = there[row] === 0;
+        const missed = this.#entries.goneAt(row) !== undefined;
+        if (missing === gone && missed !== gone) yield { uid: this.#entries.uid(row), gone };
+      }
+    }
   }
 
   unfinished(): readonly Intent[] {
@@ -191,13 +228,13 @@ export class Book implements Memory {
         this.#add(parseSeen(fields));
         break;
       case 'QUIT_OK':
-        this.#amend(uid, { removedAt: Number(argument) });
+        this.#entries.setRemovedAt(this.#entries.find(uid), Number(argument));
         break;
       case 'GONE':
-        this.#amend(uid, { goneAt: Number(argument) });
+        this.#entries.setGoneAt(this.#entries.find(uid), Number(argument));
         break;
       case 'BACK':
-        this.#amend(uid, { goneAt: undefined });
+        this.#entries.setGoneAt(this.#entries.find(uid), undefined);
         break;
       case 'REPORTED':
         this.#reported.add(uid);
@@ -221,26 +258,46 @@ export class Book implements Memory {
     }
   }
 
-  /** The fewest records that say the same, without what vanished from the server longer than {@link RETENTION} before `now`. */
-  records(now: number): JournalRecord[] {
-    const kept = [...this.#entries.values()].filter(
-      ({ goneAt }) => goneAt === undefined || goneAt + RETENTION > now,
-    );
-    return [
-      ...(this.#begun && kept.length === 0 ? [BEGUN] : []),
-      ...kept.map(seenRecord),
-      ...[...this.#intents.values()].flat().map(intentRecord),
-      ...[...this.#stored].flatMap(([uid, names]) =>
-        [...names].map((name) => ({ verb: 'STORED', fields: [uid, toOctets(name)] })),
-      ),
-      ...[...this.#reported].map((uid) => ({ verb: 'REPORTED', fields: [uid] })),
-      ...[...this.#exceeds].map(([uid, octets]) => ({ verb: 'OUTGREW', fields: [uid, String(octets)] })),
-      ...[...this.#troubles]
-        .filter(([, { lastAt }]) => lastAt + RETENTION > now)
-        .map(([uid, trouble]) => troubleRecord(uid, trouble)),
-      ...(mayPipeline(this, now) ? [] : [{ verb: 'OUT_OF_STEP', fields: [String(this.#outOfStepAt)] }]),
-      ...(this.#lastRun === undefined ? [] : [runRecord(this.#lastRun)]),
-    ];
+  /**
+   * The fewest records that say the same, without what vanished from the server longer than {@link RETENTION} before
+   * `now`. To be read to the end before anything is added.
+   */
+  *records(now: number): Generator<JournalRecord> {
+    let kept = 0;
+    for (let row = 0; row < this.#entries.size; row += 1) {
+      if (!this.#isKept(row, now)) continue;
+      kept += 1;
+      yield seenRecord(this.#entries.entry(row));
+    }
+    if (this.#begun && kept === 0) yield BEGUN;
+    yield* this.#otherRecords(now);
+  }
+
+  /** How many {@link records} there are. */
+  count(now: number): number {
+    let kept = 0;
+    for (let row = 0; row < this.#entries.size; row += 1) if (this.#isKept(row, now)) kept += 1;
+    return (this.#begun && kept === 0 ? 1 : kept) + [...this.#otherRecords(now)].length;
+  }
+
+  #isKept(row: number, now: number): boolean {
+    const goneAt = this.#entries.goneAt(row);
+    return goneAt === undefined || goneAt + RETENTION > now;
+  }
+
+  /** What is remembered besides the messages that are done. */
+  *#otherRecords(now: number): Generator<JournalRecord> {
+    for (const intents of this.#intents.values()) yield* intents.map(intentRecord);
+    for (const [uid, names] of this.#stored) {
+      for (const name of names) yield { verb: 'STORED', fields: [uid, toOctets(name)] };
+    }
+    for (const uid of this.#reported) yield { verb: 'REPORTED', fields: [uid] };
+    for (const [uid, octets] of this.#exceeds) yield { verb: 'OUTGREW', fields: [uid, String(octets)] };
+    for (const [uid, trouble] of this.#troubles) {
+      if (trouble.lastAt + RETENTION > now) yield troubleRecord(uid, trouble);
+    }
+    if (!mayPipeline(this, now)) yield { verb: 'OUT_OF_STEP', fields: [String(this.#outOfStepAt)] };
+    if (this.#lastRun !== undefined) yield runRecord(this.#lastRun);
   }
 
   #intend(intent: Intent): void {
@@ -265,15 +322,10 @@ export class Book implements Memory {
 
   #add(entry: Entry): void {
     this.#begun = true;
-    this.#entries.set(entry.uid, entry);
+    this.#entries.set(entry);
     this.#troubles.delete(entry.uid);
     const end = entry.uid.indexOf('\0');
     if (end >= 0) this.#shared.add(entry.uid.slice(0, end));
-  }
-
-  #amend(uid: string, change: Partial<Pick<Entry, 'removedAt' | 'goneAt'>>): void {
-    const entry = this.#entries.get(uid);
-    if (entry !== undefined) this.#entries.set(uid, { ...entry, ...change });
   }
 
   #unknown(what: string): PopfetchError {

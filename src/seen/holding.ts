@@ -5,19 +5,19 @@
 import { dirname, join } from 'node:path';
 import { BEGUN, Book } from './book.js';
 import { errno, type Disk } from '../disk.js';
-import { PopfetchError } from '../errors.js';
+import { asError, PopfetchError } from '../errors.js';
 import { mailboxTag, type MailboxAddress } from '../identity.js';
-import { parseJournal, rewriteJournal, wholeLines, type JournalRecord } from './journal.js';
+import { rewriteJournal, WholeLines, type JournalRecord } from './journal.js';
 import {
+  after,
   foreignError,
   headOf,
   journalPath,
-  readMemory,
-  readText,
+  refuseLost,
   sameHead,
-  stateError,
   type OpenSeenOptions,
 } from './seen.js';
+import { BookReading, readFile, stateError } from './reading.js';
 import { lockRun } from './runlock.js';
 
 /** A memory whose lock is held. */
@@ -32,7 +32,7 @@ export interface HeldMemory {
    * Makes these records the memory, durably: whole, or not at all. It counts as begun from then on. A damaged journal
    * is kept beside it. @returns the path under which it is kept @throws STATE
    */
-  readonly replace: (records: readonly JournalRecord[]) => Promise<string | undefined>;
+  readonly replace: (records: Iterable<JournalRecord>) => Promise<string | undefined>;
   /** Gives the lock back. To be called once. */
   release(): Promise<void>;
 }
@@ -55,14 +55,15 @@ export async function holdMemory(
     await disk.mkdir(directory);
     const lock = await lockRun(join(directory, `${mailboxTag(address)}.lock`), disk, options);
     try {
-      if (accept === 'sound') await readMemory(directory, address, disk);
-      const found = await readAny(path, address, disk);
+      const found = await read(path, address, disk, accept);
       // No journal at all: a text that a run refuses, too.
       if (accept === 'sound' && found.condition === 'damaged') throw foreignError(path, address);
-      const replace = async (records: readonly JournalRecord[]): Promise<string | undefined> => {
+      const replace = async (records: Iterable<JournalRecord>): Promise<string | undefined> => {
         try {
-          const aside = await setAside(path, found, disk, options.now());
-          await rewriteJournal(disk, path, [headOf(address), BEGUN, ...records], found.condition === 'sound');
+          const damaged = found.condition === 'damaged';
+          const aside = damaged ? await setAside(path, disk, options.now()) : undefined;
+          const all = after([headOf(address), BEGUN], records);
+          await rewriteJournal(disk, path, all, found.condition === 'sound');
           return aside;
         } catch (error) {
           throw stateError(error, path);
@@ -78,52 +79,80 @@ export async function holdMemory(
   }
 }
 
-type Found = Pick<HeldMemory, 'book' | 'condition' | 'bare'> & { readonly text: string };
+type Found = Pick<HeldMemory, 'book' | 'condition' | 'bare'>;
 
-async function readAny(path: string, address: MailboxAddress, disk: Disk): Promise<Found> {
-  const text = (await readText(disk, path)) ?? '';
-  const sound = soundRecords(text, path);
-  if (text !== '' && sound !== undefined) {
-    const book = new Book(path);
-    for (const record of sound) book.apply(record);
-    if (!sameHead(sound[0], headOf(address))) throw foreignError(path, address);
-    return { book, condition: 'sound', bare: new Set(), text };
+async function read(
+  path: string,
+  address: MailboxAddress,
+  disk: Disk,
+  accept: 'sound' | 'any',
+): Promise<Found> {
+  const reading = new BookReading(new Book(path));
+  const size = await readFile(disk, path, (piece) => {
+    reading.push(piece);
+  });
+  if (accept === 'sound' && (size ?? 0) === 0) await refuseLost(path, disk);
+  if (isSound(reading, accept)) {
+    if (!sameHead(reading.head, headOf(address))) throw foreignError(path, address);
+    return { book: reading.book, condition: 'sound', bare: new Set() };
   }
-  const old = (await readText(disk, `${path}.old`)) ?? '';
-  const salvaged = salvage([...wholeLines(old), ...wholeLines(text)], path, address);
-  return { ...salvaged, condition: text === '' ? 'missing' : 'damaged', text };
+  const salvaged = await salvage(path, address, disk);
+  return { ...salvaged, condition: (size ?? 0) === 0 ? 'missing' : 'damaged' };
 }
 
-/** undefined where the journal is damaged. A torn tail is no damage. */
-function soundRecords(text: string, path: string): readonly JournalRecord[] | undefined {
+/** A torn tail is no damage. @throws STATE for what is not known, and for damage where just what is sound is accepted */
+function isSound(reading: BookReading, accept: 'sound' | 'any'): boolean {
   try {
-    const { records } = parseJournal(text, path);
+    reading.end();
     // Something that is no journal at all looks like one whose first write was torn.
-    return records.length === 0 ? undefined : records;
+    return reading.count > 0;
   } catch (error) {
-    if (error instanceof PopfetchError) return undefined;
+    if (accept === 'any' && reading.damaged) return false;
     throw error;
   }
 }
 
-/** Adds up what is left. Records that are not known are dropped, but another mailbox or another format is refused. */
-function salvage(
-  records: readonly JournalRecord[],
+/**
+ * Adds up what is left, of the generation before first. Records that are not known are dropped, but another mailbox or
+ * another format is refused.
+ */
+async function salvage(
   path: string,
   address: MailboxAddress,
-): Pick<HeldMemory, 'book' | 'bare'> {
+  disk: Disk,
+): Promise<Pick<HeldMemory, 'book' | 'bare'>> {
   const all = new Book(path);
-  for (const record of records) {
-    if (record.verb === 'POPFETCH') {
-      all.apply(record);
-      if (!sameHead(record, headOf(address))) throw foreignError(path, address);
-    } else applyKnown(all, record);
+  let failure: Error | undefined;
+  const take = (record: JournalRecord): void => {
+    try {
+      if (record.verb !== 'POPFETCH') applyKnown(all, record);
+      else {
+        all.apply(record);
+        if (!sameHead(record, headOf(address))) throw foreignError(path, address);
+      }
+    } catch (error) {
+      failure ??= asError(error);
+    }
+  };
+  for (const file of [`${path}.old`, path]) {
+    const lines = new WholeLines(take);
+    await readFile(disk, file, (piece) => {
+      lines.push(piece);
+    });
+    lines.end();
   }
-  // DONE without its INTENT: the message is done, and nothing else is known of it.
-  const bare = new Set([...all.entries()].filter(({ key }) => key === '').map(({ uid }) => uid));
-  const book = new Book(path);
+  if (failure !== undefined) throw failure;
+  return withoutBare(all);
+}
+
+/** DONE without its INTENT: the message is done, and nothing else is known of it. */
+function withoutBare(all: Book): Pick<HeldMemory, 'book' | 'bare'> {
+  const bare = new Set<string>();
+  const book = new Book(all.path);
   for (const record of all.records(0)) {
-    if (record.verb !== 'SEEN' || !bare.has(record.fields[0] ?? '')) book.apply(record);
+    const [uid = '', key] = record.fields;
+    if (record.verb === 'SEEN' && key === '') bare.add(uid);
+    else book.apply(record);
   }
   return { book, bare };
 }
@@ -137,15 +166,14 @@ function applyKnown(book: Book, record: JournalRecord): void {
 }
 
 /** Keeps a copy of a damaged journal, which lasts when this resolves. @returns its path */
-async function setAside(path: string, found: Found, disk: Disk, now: number): Promise<string | undefined> {
-  if (found.condition !== 'damaged') return undefined;
+async function setAside(path: string, disk: Disk, now: number): Promise<string> {
   const time = new Date(now).toISOString().replace(/[-:]|\.\d+/g, '');
   for (let attempt = 1; ; attempt += 1) {
     const aside = `${path}.damaged-${time}${attempt === 1 ? '' : `-${attempt}`}`;
     try {
       const file = await disk.open(aside, 'create');
       try {
-        await file.write(Buffer.from(found.text, 'latin1'));
+        await readFile(disk, path, (piece) => file.write(piece));
         await file.sync();
       } finally {
         await file.close();

@@ -41,13 +41,13 @@ function unescapeField(field: string): string {
 
 /** The lines of one write; `next` is the number of its first line. */
 export function encodeWrite(records: readonly JournalRecord[], next: number): string {
-  return records
-    .map(({ verb, fields }, index) => {
-      const head = `${next + index} ${next}`;
-      const tail = [verb, ...fields.map(escapeField)].join(' ');
-      return `${head} ${checksum(head, tail)} ${tail}\n`;
-    })
-    .join('');
+  return records.map((record, index) => encodeLine(record, next + index, next)).join('');
+}
+
+function encodeLine({ verb, fields }: JournalRecord, sequence: number, start: number): string {
+  const head = `${sequence} ${start}`;
+  const tail = [verb, ...fields.map(escapeField)].join(' ');
+  return `${head} ${checksum(head, tail)} ${tail}\n`;
 }
 
 function checksum(head: string, tail: string): string {
@@ -59,57 +59,160 @@ interface Line extends JournalRecord {
   readonly start: number;
 }
 
+/** `SEQ START CRC ` at the beginning of a line: without the rest, so that little has to be copied. */
+const HEAD = /^(\d{1,15}) (\d{1,15}) [0-9a-f]{8} /;
+
 function parseLine(line: string): Line | undefined {
-  const [, sequence, start, sum, tail] = /^(\d{1,15}) (\d{1,15}) ([0-9a-f]{8}) (.+)$/.exec(line) ?? [];
-  if (sequence === undefined || start === undefined || tail === undefined) return undefined;
-  if (checksum(`${sequence} ${start}`, tail) !== sum) return undefined;
+  const [head, sequence, start] = HEAD.exec(line) ?? [];
+  if (head === undefined || head.length === line.length) return undefined;
+  const tail = line.slice(head.length);
+  // The head without its checksum of eight digits.
+  const text = head.slice(0, -9) + tail;
+  if (crc32(text) !== parseInt(head.slice(-9), 16)) return undefined;
   const [verb = '', ...fields] = tail.split(' ');
-  return { sequence: Number(sequence), start: Number(start), verb, fields: fields.map(unescapeField) };
+  const plain = tail.includes('%') ? fields.map(unescapeField) : fields;
+  return { sequence: Number(sequence), start: Number(start), verb, fields: plain };
 }
 
-/**
- * Takes a journal's text (latin1) apart. @throws PopfetchError STATE when a line is bad that a later write follows:
- * somebody or something changed the file.
- */
+/** Takes a journal's text (latin1) apart. @throws PopfetchError STATE as {@link JournalReader.end} does */
 export function parseJournal(text: string, path: string): ParsedJournal {
   const records: JournalRecord[] = [];
-  let next = 1;
-  let at = 0;
-  while (at < text.length) {
-    const end = text.indexOf('\n', at);
-    const line = end < 0 ? undefined : parseLine(text.slice(at, end));
-    if (line?.sequence !== next) break;
-    records.push(line);
-    next += 1;
-    at = end + 1;
+  const reader = new JournalReader((record) => records.push(record));
+  reader.push(Buffer.from(text, 'latin1'));
+  return { records, ...reader.end(path) };
+}
+
+/** Octets that no line of a journal comes near: whatever is longer is none. */
+const LONGEST_LINE = 1024 * 1024;
+
+/** Splits a file into lines without their ends (latin1), cut anywhere. What is too long to be one comes as an empty line. */
+class FileLines {
+  readonly #take: (line: string, octets: number) => void;
+  #rest: Buffer[] = [];
+  #octets = 0;
+
+  /** @param take is given each line, and its octets with its end */
+  constructor(take: (line: string, octets: number) => void) {
+    this.#take = take;
   }
-  if (at < text.length) refuseDamage(text.slice(at), next, path);
-  return { records, length: at, next };
+
+  push(piece: Buffer): void {
+    let at = 0;
+    for (let end = piece.indexOf(0x0a); end >= 0; end = piece.indexOf(0x0a, at)) {
+      const octets = this.#octets + end - at + 1;
+      this.#take(this.#line(piece.toString('latin1', at, end)), octets);
+      at = end + 1;
+    }
+    this.#keep(piece.subarray(at));
+  }
+
+  /** @returns what stands behind the last line end */
+  end(): string {
+    return this.#line('');
+  }
+
+  #line(last: string): string {
+    if (this.#octets === 0) return last;
+    const line = this.#octets > LONGEST_LINE ? '' : Buffer.concat(this.#rest).toString('latin1') + last;
+    this.#rest = [];
+    this.#octets = 0;
+    return line;
+  }
+
+  /** The piece is its reader's, who will use its memory again. */
+  #keep(piece: Buffer): void {
+    this.#octets += piece.length;
+    if (this.#octets > LONGEST_LINE) this.#rest = [];
+    else if (piece.length > 0) this.#rest.push(Buffer.from(piece));
+  }
 }
 
-/** Every whole line of a damaged journal (latin1), in order; what stood between them is not known. */
-export function wholeLines(text: string): JournalRecord[] {
-  return text
-    .split('\n')
-    .map(parseLine)
-    .filter((line) => line !== undefined);
+/** Takes a journal apart as it is read, piece by piece. */
+export class JournalReader {
+  readonly #take: (record: JournalRecord) => void;
+  readonly #lines = new FileLines((line, octets) => {
+    this.#line(line, octets);
+  });
+  #next = 1;
+  #length = 0;
+  /** Whether a line was bad: no later one is taken. */
+  #torn = false;
+  #damaged = false;
+
+  /** @param take is given the records in order, and must not throw */
+  constructor(take: (record: JournalRecord) => void) {
+    this.#take = take;
+  }
+
+  /** Whether a whole line of a later write stands after a bad one. */
+  get damaged(): boolean {
+    return this.#damaged;
+  }
+
+  push(piece: Buffer): void {
+    this.#lines.push(piece);
+  }
+
+  /**
+   * To be called when all has been pushed. @throws PopfetchError STATE when a line is bad that a later write follows:
+   * somebody or something changed the file.
+   */
+  end(path: string): Omit<ParsedJournal, 'records'> {
+    const rest = this.#lines.end();
+    if (rest !== '') this.#bad(parseLine(rest));
+    if (!this.#damaged) return { length: this.#length, next: this.#next };
+    throw new PopfetchError(
+      'STATE',
+      `${path}: line ${this.#next} is damaged, and popfetch does not guess what it said`,
+      {
+        phase: 'state',
+        remedy: 'run popfetch state rebuild, which keeps every line that is whole',
+      },
+    );
+  }
+
+  #line(text: string, octets: number): void {
+    const line = parseLine(text);
+    if (this.#torn || line?.sequence !== this.#next) {
+      this.#bad(line);
+      return;
+    }
+    this.#next += 1;
+    this.#length += octets;
+    this.#take(line);
+  }
+
+  /** Takes a line that is bad, or that follows a bad one. */
+  #bad(line: Line | undefined): void {
+    this.#torn = true;
+    if (line !== undefined && line.start > this.#next) this.#damaged = true;
+  }
 }
 
-/** Throws when a whole line of a later write stands after the bad line number `bad`. */
-function refuseDamage(rest: string, bad: number, path: string): void {
-  const later = rest
-    .split('\n')
-    .map(parseLine)
-    .find((line) => line !== undefined && line.start > bad);
-  if (later === undefined) return;
-  throw new PopfetchError(
-    'STATE',
-    `${path}: line ${bad} is damaged, and popfetch does not guess what it said`,
-    {
-      phase: 'state',
-      remedy: 'run popfetch state rebuild, which keeps every line that is whole',
-    },
-  );
+/** Finds every whole line of a damaged journal as it is read, in order; what stood between them is not known. */
+export class WholeLines {
+  readonly #take: (record: JournalRecord) => void;
+  readonly #lines = new FileLines((line) => {
+    this.#line(line);
+  });
+
+  constructor(take: (record: JournalRecord) => void) {
+    this.#take = take;
+  }
+
+  push(piece: Buffer): void {
+    this.#lines.push(piece);
+  }
+
+  /** To be called when all has been pushed. */
+  end(): void {
+    this.#line(this.#lines.end());
+  }
+
+  #line(text: string): void {
+    const line = parseLine(text);
+    if (line !== undefined) this.#take(line);
+  }
 }
 
 /** Appends to a journal file that its caller has locked. */
@@ -187,7 +290,7 @@ function ignore(): void {
 export async function rewriteJournal(
   disk: Disk,
   path: string,
-  records: readonly JournalRecord[],
+  records: Iterable<JournalRecord>,
   keep = true,
 ): Promise<void> {
   const fresh = `${path}.new`;
@@ -203,13 +306,13 @@ async function replaceJournal(
   disk: Disk,
   path: string,
   fresh: string,
-  records: readonly JournalRecord[],
+  records: Iterable<JournalRecord>,
   keep: boolean,
 ): Promise<void> {
   if ((await disk.lstat(fresh)) !== undefined) await disk.unlink(fresh);
   const file = await disk.open(fresh, 'create');
   try {
-    await file.write(Buffer.from(encodeWrite(records, 1), 'latin1'));
+    for (const piece of encodeAll(records)) await file.write(piece);
     await file.sync();
   } finally {
     await file.close();
@@ -221,4 +324,21 @@ async function replaceJournal(
   }
   await disk.rename(fresh, path);
   await disk.syncDirectory(dirname(path));
+}
+
+/** Octets from which on a piece of a journal is written before the next one is made. */
+const PIECE = 256 * 1024;
+
+/** All lines of a new journal as those of one write, in pieces. */
+function* encodeAll(records: Iterable<JournalRecord>): Generator<Buffer> {
+  let text = '';
+  let next = 1;
+  for (const record of records) {
+    text += encodeLine(record, next, 1);
+    next += 1;
+    if (text.length < PIECE) continue;
+    yield Buffer.from(text, 'latin1');
+    text = '';
+  }
+  yield Buffer.from(text, 'latin1');
 }

@@ -2,14 +2,18 @@
 import type { DeliveryLog, Intent } from '../deliver/destination.js';
 
 /** What is remembered of a message that is done. Times in milliseconds since 1970, sizes in octets. */
-export interface Entry {
+export interface Entry extends Outline {
   readonly uid: string;
   readonly key: string;
-  /** By LIST, when it was delivered. */
-  readonly size: number;
   readonly octets: number;
   readonly sha256: string;
   readonly headerSha256: string;
+}
+
+/** That part of an {@link Entry} by which it is decided what is done with a message: cheap to ask for. */
+export interface Outline {
+  /** By LIST, when it was delivered. */
+  readonly size: number;
   readonly destination: string;
   readonly doneAt: number;
   /** When the server said +OK to the QUIT that removes it. */
@@ -53,7 +57,13 @@ export interface Memory {
   /** Whether the message is done, on disk. */
   has(uid: string): boolean;
   entry(uid: string): Entry | undefined;
+  /** The same in short. */
+  outline(uid: string): Outline | undefined;
+  /** How many messages are done. */
+  readonly size: number;
   entries(): Iterable<Entry>;
+  /** The same in short, and much cheaper where there are many. */
+  outlines(): Iterable<Outline>;
   /** Deliveries that were begun and are neither done nor undone. */
   unfinished(): readonly Intent[];
   /** Whether several messages have gone by this uid, each remembered as the uid, a NUL and what tells it apart. */
@@ -93,7 +103,7 @@ export interface Seen extends Memory, DeliveryLog {
    * Records how the run went and gives the lock back. `listed`: the uids of a complete listing, or undefined where
    * there was none: only a complete listing can show that a message is gone.
    */
-  close(run: RunRecord, listed: ReadonlySet<string> | undefined): Promise<void>;
+  close(run: RunRecord, listed: Iterable<string> | undefined): Promise<void>;
 }
 
 /** Milliseconds for which a message is remembered after it was last listed: a sick server may list it again. */

@@ -9,12 +9,16 @@ import type { Disk } from '../disk.js';
 import { PopfetchError } from '../errors.js';
 import { mailboxTag, type MailboxAddress } from '../identity.js';
 import { demandOwn } from '../owner.js';
-import { Journal, parseJournal, rewriteJournal, type JournalRecord } from './journal.js';
+import { Journal, rewriteJournal, type JournalRecord } from './journal.js';
 import type { Entry, RunRecord, Seen, Trouble, TroubleKind } from './memory.js';
+import { BookReading, eachPiece, readFile, stateError } from './reading.js';
 import { lockRun, type RunLock } from './runlock.js';
 
 /** Records that may be superseded before a journal is rewritten. */
 const SLACK = 1000;
+
+/** Records of one write when a run ends. */
+const PORTION = 10_000;
 
 /** The journal file of a mailbox. */
 export function journalPath(directory: string, address: MailboxAddress): string {
@@ -28,12 +32,14 @@ export async function readMemory(
   disk: Disk,
 ): Promise<Book | undefined> {
   const path = journalPath(directory, address);
-  const text = await readText(disk, path);
-  if (text === undefined || text === '') await refuseLost(path, disk);
-  if (text === undefined) return undefined;
-  const book = new Book(path);
-  for (const record of parseJournal(text, path).records) book.apply(record);
-  return book;
+  const reading = new BookReading(new Book(path));
+  const size = await readFile(disk, path, (piece) => {
+    reading.push(piece);
+  });
+  if (size === undefined || size === 0) await refuseLost(path, disk);
+  if (size === undefined) return undefined;
+  reading.end();
+  return reading.book;
 }
 
 export interface OpenSeenOptions {
@@ -84,20 +90,23 @@ async function openLocked(
   }
   const file = await disk.open(path, 'append');
   try {
-    const text = (await file.read(0, (await file.stat()).size)).toString('latin1');
-    const { records, length, next } = parseJournal(text, path);
     const finish = async (book: Book): Promise<void> => {
       try {
-        const fresh = [head, ...book.records(now())];
-        if (records.length > 2 * fresh.length + SLACK) await rewriteJournal(disk, path, fresh);
+        const time = now();
+        if (reading.count > 2 * (1 + book.count(time)) + SLACK)
+          await rewriteJournal(disk, path, after([head], book.records(time)));
       } finally {
         await lock.release();
       }
     };
-    const seen = new LockedBook(path, new Journal(file, next, length), now, finish);
-    for (const record of records) seen.apply(record);
-    if (!sameHead(records[0], head)) throw foreignError(path, address);
-    if (text.length > length) await file.truncate(length);
+    const reading = new BookReading(new LockedBook(path, now, finish));
+    const size = await eachPiece(file, (piece) => {
+      reading.push(piece);
+    });
+    const { length, next } = reading.end();
+    const seen = reading.book.over(new Journal(file, next, length));
+    if (!sameHead(reading.head, head)) throw foreignError(path, address);
+    if (size > length) await file.truncate(length);
     // A run that was killed may have left what it wrote, and the file's very name, to the system's memory.
     if (!isNew) await Promise.all([file.sync(), disk.syncDirectory(dirname(path))]);
     return seen;
@@ -115,7 +124,7 @@ export function foreignError(path: string, { user, host }: MailboxAddress): Popf
 }
 
 /** @throws STATE where there is no journal, although there was one: its generation before is there */
-async function refuseLost(path: string, disk: Disk): Promise<void> {
+export async function refuseLost(path: string, disk: Disk): Promise<void> {
   const old = `${path}.old`;
   const found = await disk.lstat(old).catch((error: unknown) => {
     throw stateError(error, path);
@@ -140,43 +149,31 @@ export function sameHead(got: JournalRecord | undefined, expected: JournalRecord
   return got?.verb === expected.verb && got.fields.join(' ') === expected.fields.join(' ');
 }
 
-export async function readText(disk: Disk, path: string): Promise<string | undefined> {
-  try {
-    if ((await disk.lstat(path)) === undefined) return undefined;
-    const file = await disk.open(path, 'read');
-    try {
-      const { size } = await file.stat();
-      return (await file.read(0, size)).toString('latin1');
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw stateError(error, path);
-  }
-}
-
-export function stateError(error: unknown, path: string): unknown {
-  if (error instanceof PopfetchError) return error;
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === undefined) return error;
-  return new PopfetchError('STATE', `${path}: the memory cannot be used (${code})`, {
-    phase: 'state',
-    remedy: 'see that the file and its directory are yours and can be written',
-    cause: error,
-  });
+/** These records, and then those. */
+export function* after(
+  first: readonly JournalRecord[],
+  rest: Iterable<JournalRecord>,
+): Generator<JournalRecord> {
+  yield* first;
+  yield* rest;
 }
 
 /** The memory while its lock is held: every fact goes to the journal first and counts once it is on disk. */
 class LockedBook extends Book implements Seen {
-  readonly #journal: Journal;
+  #journal: Journal | undefined;
   readonly #now: () => number;
   readonly #finish: (book: Book) => Promise<void>;
 
-  constructor(path: string, journal: Journal, now: () => number, finish: (book: Book) => Promise<void>) {
+  constructor(path: string, now: () => number, finish: (book: Book) => Promise<void>) {
     super(path);
-    this.#journal = journal;
     this.#now = now;
     this.#finish = finish;
+  }
+
+  /** From now on facts go to this journal, which says all that this book holds. Before that none can be recorded. */
+  over(journal: Journal): this {
+    this.#journal = journal;
+    return this;
   }
 
   intend(intent: Intent): Promise<void> {
@@ -221,35 +218,33 @@ class LockedBook extends Book implements Seen {
     return this.#record(...this.#stamped('QUIT_OK', uids));
   }
 
-  async close(run: RunRecord, listed: ReadonlySet<string> | undefined): Promise<void> {
+  async close(run: RunRecord, listed: Iterable<string> | undefined): Promise<void> {
     try {
-      await this.#record(...this.#absences(listed), runRecord(run)).finally(() => this.#release());
+      await this.#closing(run, listed).finally(() => this.#release());
     } catch (error) {
       throw stateError(error, this.path);
     }
   }
 
+  /** In one write, unless there is very much of it. */
+  async #closing(run: RunRecord, listed: Iterable<string> | undefined): Promise<void> {
+    const now = String(this.#now());
+    let records: JournalRecord[] = [];
+    for (const { uid, gone } of listed === undefined ? [] : this.absences(listed)) {
+      records.push(gone ? { verb: 'GONE', fields: [uid, now] } : { verb: 'BACK', fields: [uid] });
+      if (records.length < PORTION) continue;
+      await this.#record(...records);
+      records = [];
+    }
+    await this.#record(...records, runRecord(run));
+  }
+
   async #release(): Promise<void> {
     try {
-      await this.#journal.close();
+      await this.#journal?.close();
     } finally {
       await this.#finish(this);
     }
-  }
-
-  /** What a complete listing shows of the messages that are done: who has gone, who is back. */
-  #absences(listed: ReadonlySet<string> | undefined): JournalRecord[] {
-    if (listed === undefined) return [];
-    const entries = [...this.entries()];
-    const gone = entries.filter(({ uid, goneAt }) => goneAt === undefined && !listed.has(uid));
-    const back = entries.filter(({ uid, goneAt }) => goneAt !== undefined && listed.has(uid));
-    return [
-      ...this.#stamped(
-        'GONE',
-        gone.map(({ uid }) => uid),
-      ),
-      ...back.map(({ uid }) => ({ verb: 'BACK', fields: [uid] })),
-    ];
   }
 
   #stamped(verb: string, uids: readonly string[]): JournalRecord[] {
@@ -258,6 +253,7 @@ class LockedBook extends Book implements Seen {
   }
 
   async #record(...records: readonly JournalRecord[]): Promise<void> {
+    if (this.#journal === undefined) throw new Error('the journal has not been read yet');
     await this.#journal.append(...records);
     for (const record of records) this.apply(record);
   }

@@ -30,8 +30,12 @@ export interface BadLine {
 }
 
 /** The objects of an export, one for each line. Unique-ids are octets, one character each (U+0000 to U+00FF). */
-export function exportObjects({ host, port, user }: MailboxAddress, book: Book, now: number): object[] {
-  const objects: object[] = [{ popfetch: FORMAT, host, port, user }];
+export function* exportObjects(
+  { host, port, user }: MailboxAddress,
+  book: Book,
+  now: number,
+): Generator<object> {
+  yield { popfetch: FORMAT, host, port, user };
   const iso = (time: number | undefined): string | null =>
     time === undefined ? null : new Date(time).toISOString();
   for (const { verb, fields } of book.records(now)) {
@@ -39,11 +43,10 @@ export function exportObjects({ host, port, user }: MailboxAddress, book: Book, 
     const entry = verb === 'SEEN' ? book.entry(uid) : undefined;
     if (entry !== undefined) {
       const { doneAt, removedAt, goneAt, ...facts } = entry;
-      objects.push({ ...facts, doneAt: iso(doneAt), removedAt: iso(removedAt), goneAt: iso(goneAt) });
-    } else if (verb === 'OUTGREW') objects.push({ uid, exceeds: Number(argument) });
-    else if (verb === 'REPORTED') objects.push({ uid, reported: true });
+      yield { ...facts, doneAt: iso(doneAt), removedAt: iso(removedAt), goneAt: iso(goneAt) };
+    } else if (verb === 'OUTGREW') yield { uid, exceeds: Number(argument) };
+    else if (verb === 'REPORTED') yield { uid, reported: true };
   }
-  return objects;
 }
 
 /** Takes an export apart and checks every line of it. Lines without anything in them are passed over. */

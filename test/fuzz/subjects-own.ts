@@ -9,7 +9,7 @@ import { printable, readable, shellWord } from '../../src/escape.js';
 import { messageKey } from '../../src/identity.js';
 import { cut, width } from '../../src/report/columns.js';
 import { toJson } from '../../src/report/sentences.js';
-import { encodeWrite, parseJournal, wholeLines, type JournalRecord } from '../../src/seen/journal.js';
+import { encodeWrite, parseJournal, WholeLines, type JournalRecord } from '../../src/seen/journal.js';
 import { parseExport } from '../../src/seen/transfer.js';
 import { must, same, type Subject } from './subject.js';
 
@@ -37,7 +37,10 @@ const journal: Subject = {
   corpus: [JOURNAL, `${JOURNAL}${encodeWrite([{ verb: 'GONE', fields: ['x', ''] }], 3)}`, 'a b c'],
   check(text, by) {
     const records = parsed(text);
-    const whole = wholeLines(text);
+    const whole: JournalRecord[] = [];
+    const lines = new WholeLines((record) => whole.push(record));
+    lines.push(Buffer.from(text, 'latin1'));
+    lines.end();
     if (records !== undefined) same(whole.slice(0, records.length), records, 'whole lines');
     const fields = text.slice(0, 300).split(' ').slice(0, 8);
     const own = encodeWrite([{ verb: 'DONE', fields }], 3);

@@ -65,7 +65,7 @@ async function wholeSession(server: Place, timeouts: Timeouts): Promise<number> 
   await client.capa();
   await client.login({ user: 'taro', password: 'himitsu', method: 'user', insecure: false });
   const { messages } = await client.list();
-  for await (const answer of client.retrieve(messages, 10_000)) {
+  for await (const answer of client.retrieve([...messages], 10_000)) {
     if (!('body' in answer)) continue;
     for await (const piece of answer.body) octets += piece.length;
   }
@@ -170,7 +170,7 @@ describe('the pace of a body', () => {
     await client.login({ user: 'taro', password: 'himitsu', method: 'user', insecure: false });
     const { messages } = await client.list();
     let read = 0;
-    for await (const answer of client.retrieve(messages, 10_000)) {
+    for await (const answer of client.retrieve([...messages], 10_000)) {
       if (!('body' in answer)) continue;
       for await (const piece of answer.body) {
         read += piece.length;

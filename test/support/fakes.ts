@@ -2,7 +2,7 @@
 import type { Account } from '../../src/config/account.js';
 import { DEFAULTS } from '../../src/config/account.js';
 import type { Delivery, DeliveryLog, Destination, Intent, Message } from '../../src/deliver/destination.js';
-import type { Entry, RunRecord, Seen, Trouble, TroubleKind } from '../../src/seen/memory.js';
+import type { Entry, Outline, RunRecord, Seen, Trouble, TroubleKind } from '../../src/seen/memory.js';
 import type { Listed, Listing, Mailbox, Retrieved } from '../../src/pop3/mailbox.js';
 
 /** An account with every field filled in. */
@@ -47,6 +47,11 @@ export function intentOf(uid: string, changes: Partial<Intent> = {}): Intent {
 export function listingOf(uids: readonly string[], changes: Partial<Listing> = {}): Listing {
   const messages = uids.map((uid, index): Listed => ({ number: index + 1, size: 100, uid }));
   return { messages, octets: 100 * uids.length, complete: true, uidl: true, notes: [], ...changes };
+}
+
+/** A listing whose messages are an array, so that it can be compared as a whole. */
+export function plainly(listing: Listing): Omit<Listing, 'messages'> & { readonly messages: Listed[] } {
+  return { ...listing, messages: [...listing.messages] };
 }
 
 /** What a RETR comes to: octets, an error in the middle of them, or the server's refusal. */
@@ -205,7 +210,19 @@ export class FakeSeen implements Seen {
     return this.#entries.get(uid);
   }
 
+  outline(uid: string): Outline | undefined {
+    return this.#entries.get(uid);
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
   entries(): Iterable<Entry> {
+    return this.#entries.values();
+  }
+
+  outlines(): Iterable<Outline> {
     return this.#entries.values();
   }
 
