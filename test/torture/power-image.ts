@@ -19,7 +19,7 @@ const run = promisify(execFile);
 export interface Kind {
   readonly name: string;
   readonly mkfs: readonly string[];
-  /** Of the image; each has a size that it needs at least. */
+  /** Of the image: what its file system needs at least, and the room that popfetch leaves free. */
   readonly mebibytes: number;
   /** Which one is shut down: itself, or the one below. */
   readonly cut: 'itself' | 'its device';
@@ -29,10 +29,10 @@ const EXT4 = ['mkfs.ext4', '-q', '-F'] as const;
 
 /** Those that are cut. */
 export const KINDS: readonly Kind[] = [
-  { name: 'ext4', mkfs: EXT4, mebibytes: 64, cut: 'itself' },
+  { name: 'ext4', mkfs: EXT4, mebibytes: 256, cut: 'itself' },
   { name: 'xfs', mkfs: ['mkfs.xfs', '-q'], mebibytes: 300, cut: 'itself' },
-  { name: 'btrfs', mkfs: ['mkfs.btrfs', '-q'], mebibytes: 128, cut: 'its device' },
-  { name: 'ext4 on a dying device', mkfs: EXT4, mebibytes: 64, cut: 'its device' },
+  { name: 'btrfs', mkfs: ['mkfs.btrfs', '-q'], mebibytes: 256, cut: 'its device' },
+  { name: 'ext4 on a dying device', mkfs: EXT4, mebibytes: 256, cut: 'its device' },
 ];
 
 /** XFS_IOC_GOINGDOWN, which ext4 knows by the same number, with the flag for "write nothing more, the log neither". */
