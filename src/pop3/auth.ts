@@ -84,6 +84,11 @@ export function isBound(method: Method): boolean {
   return method.endsWith('-plus');
 }
 
+/** Whether a login by this method sends the secret as it is. With `auto` the server decides, so it counts as one that does. */
+export function sendsSecret(method: Method | 'auto'): boolean {
+  return method === 'auto' || TRAITS[method].clearText;
+}
+
 /** Whether the method is a SASL mechanism. */
 export function isSasl(method: Method): method is SaslMethod {
   return method !== 'user' && method !== 'apop';

@@ -5,6 +5,7 @@ import { PopfetchError } from '../errors.js';
 import { connect, type Endpoint } from '../wire/connect.js';
 import type { Connection, Tap, Timeouts } from '../wire/connection.js';
 import { isUnknownAuthority, systemAuthorities, type TlsSettings } from '../wire/trust.js';
+import { sendsSecret } from './auth.js';
 import { Pop3Client, type Credentials } from './client.js';
 
 /** Everything needed to open a session. */
@@ -117,8 +118,9 @@ function isSilence({ code, serverText = '' }: PopfetchError): boolean {
   return code === 'TIMEOUT' || code === 'LOST' || serverText.startsWith('\x15\x03');
 }
 
-function inClear({ method }: Credentials): string {
-  const what = method === 'apop' ? 'all mail crosses' : 'the password and all mail cross';
+function inClear({ method, token }: Credentials): string {
+  const secret = token === undefined ? 'password' : 'access token';
+  const what = sendsSecret(method) ? `the ${secret} and all mail cross` : 'all mail crosses';
   return `${what} the network in clear; use tls: implicit or tls: starttls where the server has it`;
 }
 

@@ -10,6 +10,7 @@ import type { Event } from '../../src/events.js';
 import { fetchAll, type FetchOptions } from '../../src/run.js';
 import { connectElsewhere } from '../support/elsewhere.js';
 import { Box, mail } from '../support/inprocess.js';
+import { PASSWORD } from '../support/secrets.js';
 import { startServer, type TestServer } from '../support/server.js';
 
 const open: (() => unknown)[] = [];
@@ -165,6 +166,18 @@ describe('mail that crosses a network in clear', () => {
     const server = await box.serve([], { apop: '<1@a>' });
     const { events } = await box.run(server, { insecure: true, auth: 'apop' }, { connect: connectElsewhere });
     expect(warnings(events)).toEqual([BOTH.replace('the password and all mail cross', 'all mail crosses')]);
+  });
+
+  it.each([
+    ['scram-sha-256', undefined, 'all mail crosses'],
+    ['cram-md5', undefined, 'all mail crosses'],
+    ['auto', undefined, 'the password and all mail cross'],
+    ['xoauth2', { command: ['true'] }, 'the access token and all mail cross'],
+  ] as const)('with auth: %s says what that sends [15]', async (auth, oauth2, what) => {
+    const fields = { insecure: true, auth, ...(oauth2 === undefined ? {} : { password: undefined, oauth2 }) };
+    const options = { connect: connectElsewhere, token: () => Promise.resolve(PASSWORD) };
+    const { events } = await box.run(await box.serve([]), fields, options);
+    expect(warnings(events)).toEqual([BOTH.replace('the password and all mail cross', what)]);
   });
 
   it('is not, within this machine or in TLS, and there is no warning [15]', async () => {
