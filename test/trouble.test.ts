@@ -1,19 +1,14 @@
 /** Messages that stand in the way: what they are allowed to hold up, how often they are tried, and who is told. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Box, mail, subject } from './support/inprocess.js';
+import { describe, expect, it, vi } from 'vitest';
+import { eachInBox, type Box, mail, subject } from './support/inprocess.js';
 import type { TestServer } from './support/server.js';
 
 const DAY = 24 * 3600 * 1000;
 const four = [1, 2, 3, 4].map((n) => ({ uid: `u${n}`, data: mail(n) }));
 
 let box: Box;
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 10, 3) });
-  box = await Box.create();
-});
-afterEach(async () => {
-  vi.useRealTimers();
-  await box.remove();
+eachInBox((fresh) => {
+  box = fresh;
 });
 
 /** A server that treats the message with this unique-id in its own way. */

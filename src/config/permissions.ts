@@ -1,6 +1,7 @@
 /** Who else can read or change a file that a password or a command comes from. */
 import type { Stats } from 'node:fs';
 import { PopfetchError } from '../errors.js';
+import { shellWord } from '../escape.js';
 
 const OTHERS_READ = 0o044;
 const OTHERS_WRITE = 0o022;
@@ -13,7 +14,7 @@ export function refuseReadable(file: string, { mode }: Stats): void {
   if ((mode & OTHERS_READ) === 0) return;
   throw refusal(
     `${file} holds a password and can be read by others (mode ${octal(mode)})`,
-    `chmod 600 ${quoted(file)}`,
+    `chmod 600 ${shellWord(file)}`,
   );
 }
 
@@ -24,10 +25,10 @@ export function refuseReadable(file: string, { mode }: Stats): void {
 export function refuseForeign(file: string, { mode, uid: owner }: Stats, uid: number): void {
   if (owner !== uid && owner !== 0) {
     const what = `${file} belongs to somebody else (user id ${owner})`;
-    throw refusal(what, `chown ${uid} ${quoted(file)} (as root), or copy it to a file of your own`);
+    throw refusal(what, `chown ${uid} ${shellWord(file)} (as root), or copy it to a file of your own`);
   }
   if ((mode & OTHERS_WRITE) === 0) return;
-  throw refusal(`${file} can be changed by others (mode ${octal(mode)})`, `chmod go-w ${quoted(file)}`);
+  throw refusal(`${file} can be changed by others (mode ${octal(mode)})`, `chmod go-w ${shellWord(file)}`);
 }
 
 function refusal(what: string, command: string): PopfetchError {
@@ -36,9 +37,4 @@ function refusal(what: string, command: string): PopfetchError {
 
 function octal(mode: number): string {
   return (mode & 0o777).toString(8).padStart(4, '0');
-}
-
-/** A file name as a shell takes it. */
-function quoted(file: string): string {
-  return /^[\w./@%+,:-]+$/.test(file) ? file : `'${file.replaceAll("'", "'\\''")}'`;
 }

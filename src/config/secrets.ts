@@ -47,12 +47,7 @@ export async function readPassword(
   source: PasswordSource | undefined,
   options: PasswordOptions,
 ): Promise<string> {
-  try {
-    return usable(source === undefined ? fromPerson(options.typed) : await find(source, options));
-  } catch (error) {
-    if (!(error instanceof PopfetchError)) throw error;
-    throw error.within({ account: options.account.name, phase: 'config' });
-  }
+  return ready(options, () => (source === undefined ? fromPerson(options.typed) : find(source, options)));
 }
 
 /** Every way to have a password, in the words of a config. */
@@ -73,11 +68,16 @@ function fromPerson(password: string | undefined): Found {
  * @throws PopfetchError CONFIG with `account` when it cannot be had
  */
 export async function readToken({ command }: TokenSource, options: PasswordOptions): Promise<string> {
+  return ready(options, () => fromCommand(command, options, 'token'));
+}
+
+/** What was found, as a server takes it; errors say whose it is. */
+async function ready({ account }: PasswordOptions, find: () => Found | Promise<Found>): Promise<string> {
   try {
-    return usable(await fromCommand(command, options, 'token'));
+    return usable(await find());
   } catch (error) {
     if (!(error instanceof PopfetchError)) throw error;
-    throw error.within({ account: options.account.name, phase: 'config' });
+    throw error.within({ account: account.name, phase: 'config' });
   }
 }
 

@@ -1,12 +1,12 @@
 /** Servers that announce PIPELINING and cannot do it. */
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../../src/config/account.js';
 import { nodeDisk } from '../../src/disk.js';
 import { Pop3Client } from '../../src/pop3/client.js';
 import { readMemory } from '../../src/seen/seen.js';
 import type { Connection } from '../../src/wire/connection.js';
-import { Box, mail, subject, type Ran } from '../support/inprocess.js';
+import { eachInBox, type Box, mail, subject, type Ran } from '../support/inprocess.js';
 import type { TestServer } from '../support/server.js';
 import type { Override, Session } from '../support/session.js';
 
@@ -14,13 +14,8 @@ const DAY = 24 * 3600 * 1000;
 const FOUR = [1, 2, 3, 4].map((n) => ({ uid: `u${n}`, data: mail(n) }));
 
 let box: Box;
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 10, 3) });
-  box = await Box.create();
-});
-afterEach(async () => {
-  vi.useRealTimers();
-  await box.remove();
+eachInBox((fresh) => {
+  box = fresh;
 });
 
 const codes = ({ outcome }: Ran): string[] => outcome.errors.map(({ code }) => code);

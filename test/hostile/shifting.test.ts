@@ -1,18 +1,13 @@
 /** Servers that cut TOP short, and mailboxes whose numbers another client moves. */
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Box, mail, subject } from '../support/inprocess.js';
+import { expect, it, vi } from 'vitest';
+import { eachInBox, type Box, mail, subject } from '../support/inprocess.js';
 import { maildirMessages } from '../support/stored.js';
 
 const DAY = 24 * 3_600_000;
 
 let box: Box;
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 10, 3) });
-  box = await Box.create();
-});
-afterEach(async () => {
-  vi.useRealTimers();
-  await box.remove();
+eachInBox((fresh) => {
+  box = fresh;
 });
 
 it('has whole messages stored where TOP is asked for and cut short: nothing of TOP is ever delivered [69]', async () => {

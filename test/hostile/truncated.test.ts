@@ -1,18 +1,13 @@
 /** A message that ends early, or has nothing in it: the part must never pass for the whole. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { maildirLeftovers, maildirMessages } from '../support/stored.js';
-import { Box, mail, subject } from '../support/inprocess.js';
+import { eachInBox, type Box, mail, subject } from '../support/inprocess.js';
 import type { TestServer } from '../support/server.js';
 import type { Session } from '../support/session.js';
 
 let box: Box;
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 10, 3) });
-  box = await Box.create();
-});
-afterEach(async () => {
-  vi.useRealTimers();
-  await box.remove();
+eachInBox((fresh) => {
+  box = fresh;
 });
 
 /** Message 2, in the middle of which is a line with a dot; `after` follows that line. */

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach, beforeEach, vi } from 'vitest';
 import { DEFAULTS, type Account } from '../../src/config/account.js';
 import type { Event, Outcome } from '../../src/events.js';
 import { fetchAll, type FetchOptions } from '../../src/run.js';
@@ -21,6 +22,20 @@ export interface Ran {
   readonly events: readonly Event[];
   /** TOP, RETR and DELE of each session of this run, with their numbers. */
   readonly asked: readonly (readonly string[])[];
+}
+
+/** Gives each test of a file a box of its own, on the morning of 3 November 2026 by a clock that the test sets. */
+export function eachInBox(use: (box: Box) => void): void {
+  let box: Box;
+  beforeEach(async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 10, 3) });
+    box = await Box.create();
+    use(box);
+  });
+  afterEach(async () => {
+    vi.useRealTimers();
+    await box.remove();
+  });
 }
 
 /** A message that says what it is. The numbers are padded so that all have one size. */
